@@ -1,0 +1,137 @@
+import { availableParallelism, totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { StartupError } from './errors.js';
+
+const MIB = 1024 * 1024;
+const UNITS: Record<string, number> = { '': 1, K: 1024, M: MIB, G: 1024 * MIB, T: 1024 * 1024 * MIB };
+
+/** `512MiB`, `2G`, `1048576` -> bytes. */
+function parseBytes(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text.trim());
+  return match ? Math.floor(Number(match[1]) * UNITS[match[2].toUpperCase()]) : undefined;
+}
+
+const bytes = z.string().transform((text, context) => {
+  const value = parseBytes(text);
+  if (value !== undefined && value > 0) return value;
+  context.addIssue({ code: 'custom', message: 'a size such as 16MiB, 512M, 2G or a number of bytes' });
+  return z.NEVER;
+});
+const integer = (min: number, max: number) =>
+  z.string().transform((text, context) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text.trim()) && value >= min && value <= max) return value;
+    context.addIssue({ code: 'custom', message: `a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  });
+const port = integer(0, 65535);
+const url = (...schemes: string[]) =>
+  z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol), {
+    message: `a URL starting with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`,
+  });
+const ROLES = ['api', 'worker', 'scheduler'] as const;
+export type Role = (typeof ROLES)[number];
+const roles = z.string().transform((text, context) => {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.every((name) => (ROLES as readonly string[]).includes(name))) return new Set(names as Role[]);
+  context.addIssue({ code: 'custom', message: `a comma-separated list of ${ROLES.join(', ')}` });
+  return z.NEVER;
+});
+
+interface Setting {
+  schema: z.ZodType<unknown, string>;
+  default?: string;
+  meaning: string;
+  secret?: true;
+}
+
+/** Every setting: its type, default and meaning. `telemetryflow config` prints this table. */
+const SETTINGS = {
+  HOST: { schema: z.string().min(1), default: '127.0.0.1', meaning: 'address to listen on' },
+  PORT: { schema: port, default: '3000', meaning: 'API and UI, also serves /v1/*; 0 picks a free port' },
+  OTLP_HTTP_PORT: { schema: port, default: '4318', meaning: 'OTLP over HTTP' },
+  DATA_DIR: { schema: z.string().min(1), default: './data', meaning: 'where everything built in keeps its files' },
+  TF_ROLES: { schema: roles, default: ROLES.join(','), meaning: 'what this process does' },
+  CLICKHOUSE_URL: { schema: url('http:', 'https:'), meaning: 'ClickHouse server; unset: embedded' },
+  CLICKHOUSE_DATABASE: { schema: z.string().regex(/^\w+$/), default: 'telemetryflow', meaning: 'database name' },
+  CLICKHOUSE_USER: { schema: z.string(), default: 'default', meaning: 'user on the ClickHouse server' },
+  CLICKHOUSE_PASSWORD: { schema: z.string(), default: '', meaning: 'its password', secret: true },
+  DATABASE_URL: {
+    schema: url('postgres:', 'postgresql:'),
+    meaning: 'PostgreSQL server; unset: embedded',
+    secret: true,
+  },
+  INGEST_ANONYMOUS: {
+    schema: z.enum(['off', 'loopback']),
+    default: 'loopback',
+    meaning: 'loopback: OTLP without a key, from this machine only, goes to the default tenant',
+  },
+  MEMORY_LIMIT: { schema: bytes, meaning: 'memory budget of the whole process; unset: half of the machine' },
+  DISK_LIMIT: { schema: bytes, meaning: 'budget of DATA_DIR; near it ingest answers 503; unset: none' },
+  INGEST_BACKLOG_BYTES: {
+    schema: bytes,
+    default: '4GiB',
+    meaning: 'acknowledged data waiting on disk for the store; at it ingest answers 503',
+  },
+  MAX_BODY_BYTES: { schema: bytes, default: '16MiB', meaning: 'largest request body as sent' },
+  MAX_INFLATED_BYTES: { schema: bytes, default: '64MiB', meaning: 'largest request body after decompression' },
+  RETENTION_DAYS: {
+    schema: integer(1, 3650),
+    default: '30',
+    meaning: 'telemetry older than this is refused on arrival (days)',
+  },
+  LOG_LEVEL: {
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    default: 'info',
+    meaning: 'lowest level that is logged',
+  },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof SETTINGS;
+type Env = Partial<Record<string, string>>;
+type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
+type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'DISK_LIMIT';
+
+export type Config = Readonly<
+  { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {
+    [N in Optional]: Value<N> | undefined;
+  } & { MEMORY_LIMIT: number; cpuCount: number }
+>;
+
+/**
+ * Reads the settings once. A bad value stops the start with the setting's name, what was given and what is
+ * allowed; all bad values are told at once.
+ *
+ * @param env the environment, `process.env` unless a test says otherwise
+ * @throws StartupError
+ */
+export function loadConfig(env: Env = process.env): Config {
+  const values: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
+    const given = env[name] === '' ? undefined : env[name];
+    const text = given ?? setting.default;
+    if (text === undefined) continue;
+    const parsed = setting.schema.safeParse(text);
+    if (parsed.success) values[name] = parsed.data;
+    else problems.push(`${name}=${setting.secret ? '(hidden)' : text}: expected ${parsed.error.issues[0].message}`);
+  }
+  if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
+  values.DATA_DIR = resolve(values.DATA_DIR as string);
+  values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
+  values.cpuCount = availableParallelism();
+  return Object.freeze(values) as Config;
+}
+
+/** One line per setting: name, value in force (secrets hidden), default, meaning. */
+export function describeConfig(env: Env = process.env): string {
+  return (Object.entries(SETTINGS) as [SettingName, Setting][])
+    .map(([name, setting]) => {
+      const given = env[name];
+      const value = given === undefined || given === '' ? (setting.default ?? '(unset)') : given;
+      const shown = setting.secret && given ? '(hidden)' : value;
+      return `${name.padEnd(24)}${String(shown).padEnd(26)}${setting.meaning}`;
+    })
+    .join('\n');
+}
