@@ -1,0 +1,161 @@
+import type { Scope } from '../edge/scope.js';
+
+export const SIGNALS = ['traces', 'logs', 'metrics'] as const;
+export type Signal = (typeof SIGNALS)[number];
+
+/** One accepted OTLP request, as it is made durable. The queue owns `body` from the call of `add` on. */
+export interface IngestEntry {
+  signal: Signal;
+  scope: Scope;
+  /** When the request arrived; with `retentionDays` it fixes the window of accepted times for every replay. */
+  receivedAtMs: number;
+  retentionDays: number;
+  /** Spans, log records or data points accepted. */
+  items: number;
+  /** Items refused by partial success; told again to a client that sends the same body again. */
+  rejected: number;
+  /** OTLP protobuf (Export*ServiceRequest), alone in its ArrayBuffer. */
+  body: Uint8Array<ArrayBuffer>;
+  /** 16 bytes of a cryptographic hash of the whole decompressed body. */
+  contentHash: Uint8Array;
+  /** Partial-success message, kept for duplicates; '' if none. */
+  note: string;
+}
+
+/** `duplicate: true`: the same body is already stored or waiting; `rejected` and `note` are the first one's. */
+export type AddResult = { duplicate: false } | { duplicate: true; rejected: number; note: string };
+
+export interface BatchEntry {
+  readonly receivedAtMs: number;
+  readonly retentionDays: number;
+  readonly items: number;
+  /** Body length, bytes. */
+  readonly bytes: number;
+  /**
+   * The body, alone in an ArrayBuffer the caller may transfer; called again, it is read from disk again.
+   *
+   * @throws PermanentError when the stored bytes are damaged: split until the entry is alone, then `fail` it
+   * @throws AppError UNAVAILABLE when the batch is no longer the caller's or the queue is closed
+   */
+  read(): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Entries of one tenant and signal that are inserted as one block. Boundaries and id never change once given out. */
+export interface IngestBatch {
+  /** Unique for ever, over restarts and copies of the directory: the `insert_deduplication_token`. */
+  readonly id: string;
+  readonly signal: Signal;
+  readonly scope: Scope;
+  readonly items: number;
+  /** Sum of the body lengths, bytes. */
+  readonly bytes: number;
+  /** 1 when it is given out first, then one more each time (retries and restarts counted, as far as known). */
+  readonly attempt: number;
+  /** How many processes ended while they held this batch: a high number hints at a batch that kills them. */
+  readonly interruptions: number;
+  readonly entries: readonly BatchEntry[];
+}
+
+export interface TakeLimits {
+  /** A batch closes at this many body bytes; a single larger entry makes a batch of its own. */
+  maxBytes: number;
+  maxItems: number;
+  /** The oldest waiting entry of a tenant is given out at this age even if the batch is small. */
+  maxAgeMs: number;
+}
+
+/** An entry that was given up. Its body is kept until it is retried or discarded. */
+export interface FailedEntry {
+  id: string;
+  batchId: string;
+  signal: Signal;
+  scope: Scope;
+  receivedAtMs: number;
+  failedAtMs: number;
+  items: number;
+  bytes: number;
+  reason: string;
+}
+
+export interface WaitingLane {
+  signal: Signal;
+  scope: Scope;
+  items: number;
+  bytes: number;
+  oldestMs: number;
+}
+
+export interface QueueStats {
+  /** Body bytes acknowledged and not done, given-out batches included. */
+  waitingBytes: number;
+  waitingItems: Record<Signal, number>;
+  waitingEntries: number;
+  /** Batches planned and not done: given out, delayed by `retry`, or left by an earlier process. */
+  waitingBatches: number;
+  /** Age of the oldest acknowledged entry that is not done; 0 when there is none. */
+  oldestWaitingMs: number;
+  /** What counts against the byte limit: every entry costs at least 4 KiB; the failed set counts too. */
+  backlogBytes: number;
+  maxBacklogBytes: number;
+  /** Bodies held in memory, bytes. */
+  memoryBytes: number;
+  /** All journal files, bytes. */
+  diskBytes: number;
+  segments: number;
+  appendedRecords: number;
+  appendedBytes: number;
+  syncs: number;
+  duplicates: number;
+  /** Damaged places found in the journal when it was opened. */
+  corruptRecords: number;
+  /** Records of a newer version of the program, kept untouched. */
+  unknownRecords: number;
+  failedEntries: number;
+  failedBytes: number;
+  /** True while new entries are refused because the disk is full. */
+  diskFull: boolean;
+}
+
+/**
+ * The queue between acknowledging OTLP requests and inserting them: durable before the answer, given out in
+ * batches whose boundaries and id are durable before the insert, so that a replay repeats the same insert.
+ */
+export interface IngestQueue {
+  /**
+   * Resolves when the entry is durable. The same content of the same scope and signal within ten minutes is
+   * a duplicate: it waits for the first one to be durable, and is tried itself if the first one failed.
+   *
+   * @throws AppError BACKLOG_FULL over the byte limit, DISK_FULL when there is no room or the disk fails,
+   *   SHUTTING_DOWN after `close` began
+   */
+  add(entry: IngestEntry): Promise<AddResult>;
+  /**
+   * Waits until a batch is due: a batch of an earlier process or a retry first, else a tenant whose waiting
+   * entries reach a limit or are old enough, tenants in turn. Resolves once the plan (id and exact entries)
+   * is durable; undefined when `abort` fires or the queue closes. Several callers may wait at once.
+   */
+  take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined>;
+  /** The batch is stored. Recorded, not synced at once: after a crash it may come again with the same id. */
+  done(batch: IngestBatch): void;
+  /** A dependency is away: the same batch with the same id again after `delayMs`, as often as it takes. */
+  retry(batch: IngestBatch, delayMs: number): void;
+  /**
+   * Replaces a batch durably by two halves with new ids, which are due at once. Only after an insert that was
+   * certainly refused as a whole; after an unknown outcome use `retry`, or rows are stored twice.
+   *
+   * @throws PermanentError for a batch of one entry
+   */
+  split(batch: IngestBatch): Promise<void>;
+  /** Moves the batch's entries with the reason to the failed set, durably. The queue goes on. */
+  fail(batch: IngestBatch, reason: string): Promise<void>;
+  failed(): Promise<FailedEntry[]>;
+  /** Puts failed entries (all, or the given ids) back into the queue; returns how many. */
+  retryFailed(ids?: readonly string[]): Promise<number>;
+  /** Deletes failed entries for good; returns how many. */
+  discardFailed(ids: readonly string[]): Promise<number>;
+  stats(): QueueStats;
+  /** What waits, by signal and tenant (planned batches included). */
+  waiting(): WaitingLane[];
+  /** Refuses new entries, makes everything pending durable, ends waiting `take`s with undefined, releases. */
+  close(): Promise<void>;
+}
