@@ -1,7 +1,8 @@
 import type { Scope } from '../edge/scope.js';
+import type { Signal } from '../signal.js';
 
-export const SIGNALS = ['traces', 'logs', 'metrics'] as const;
-export type Signal = (typeof SIGNALS)[number];
+/** Injection token of the queue. */
+export const INGEST_QUEUE = Symbol('INGEST_QUEUE');
 
 /** One accepted OTLP request, as it is made durable. The queue owns `body` from the call of `add` on. */
 export interface IngestEntry {
@@ -37,7 +38,7 @@ export interface BatchEntry {
    * @throws PermanentError when the stored bytes are damaged: split until the entry is alone, then `fail` it
    * @throws AppError UNAVAILABLE when the batch is no longer the caller's or the queue is closed
    */
-  read(): Promise<Uint8Array<ArrayBuffer>>;
+  readonly read: () => Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Entries of one tenant and signal that are inserted as one block. Boundaries and id never change once given out. */
