@@ -135,3 +135,6 @@ export function describeConfig(env: Env = process.env): string {
     })
     .join('\n');
 }
+
+/** Injection token of the settings. */
+export const CONFIG = Symbol('CONFIG');

@@ -7,3 +7,6 @@ export interface Scope {
   readonly workspaceId: string;
   readonly tenantId: string;
 }
+
+/** Injection token of the scope of the default tenant, which requests without a key from this machine act for. */
+export const DEFAULT_SCOPE = Symbol('DEFAULT_SCOPE');

@@ -1,0 +1,90 @@
+// `npm start` and `npm test` from a fresh clone, any number of times: installs and builds what is missing or out of
+// date, then runs. The second start does neither and costs a few milliseconds here.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const SOURCES = ['src', 'test', 'bench', 'demo', 'tsconfig.json', 'package.json'];
+const INSTALLED = join(root, 'node_modules', '.telemetryflow-lock');
+const BUILT = join(root, 'dist', '.built');
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    fail(`TelemetryFlow needs Node 20.19 or later; this is ${process.versions.node}.`);
+  }
+}
+
+function run(command, args, env = process.env) {
+  const { status, signal } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
+  if (status !== 0) process.exit(status ?? (signal ? 1 : 0));
+}
+
+/** Installs when package-lock.json is not the one that was installed. */
+function install() {
+  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === lock) return;
+  console.error('Installing packages (first time, or package-lock.json changed) ...');
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--include=optional', '--include=dev']);
+  writeFileSync(INSTALLED, lock);
+}
+
+function newestChange(path) {
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (!info) return 0;
+  if (!info.isDirectory()) return info.mtimeMs;
+  // A folder's own time tells of files that were removed.
+  return Math.max(info.mtimeMs, ...readdirSync(path).map((name) => newestChange(join(path, name))));
+}
+
+/** Builds when a source file is newer than the last build. */
+function build() {
+  const changed = Math.max(...SOURCES.map((name) => newestChange(join(root, name))));
+  const built = statSync(BUILT, { throwIfNoEntry: false });
+  if (built && built.mtimeMs >= changed) return;
+  console.error('Building ...');
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+  writeFileSync(BUILT, '');
+}
+
+/** The compiled tests under `folders`: those for real servers end in `.servers.test.js`. */
+function testFiles(wanted) {
+  const all = ['src', 'test'].flatMap((folder) =>
+    readdirSync(join(root, 'dist', folder), { recursive: true }).map((name) => join('dist', folder, name)),
+  );
+  return all.filter((name) => name.endsWith('.test.js') && wanted(name)).sort();
+}
+
+function test(wanted, args) {
+  const files = testFiles((name) => wanted(name) && args.every((text) => name.includes(text)));
+  if (files.length === 0) fail(`No test file matches ${args.join(' ')}`);
+  run(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=2', ...files]);
+}
+
+const isServerTest = (name) => name.endsWith('.servers.test.js');
+const TASKS = {
+  start: async (args) => {
+    process.argv.splice(2, process.argv.length, 'start', ...args);
+    await import(new URL('../dist/src/cli.js', import.meta.url));
+  },
+  test: (args) => test((name) => !isServerTest(name), args),
+  'test:servers': (args) => test(isServerTest, args),
+  /** A compiled program: demo, benchmarks. */
+  program: ([file, ...args]) => run(process.execPath, ['--enable-source-maps', join('dist', file), ...args]),
+};
+
+const [name, ...args] = process.argv.slice(2);
+if (!TASKS[name]) fail(`usage: node scripts/run.mjs ${Object.keys(TASKS).join(' | ')} [arguments]`);
+checkNode();
+install();
+build();
+await TASKS[name](args);

@@ -1,0 +1,42 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { CONFIG, type Config } from './config.js';
+import { ConnectionsModule } from './connections/connections.module.js';
+import { EdgeModule } from './edge/edge.module.js';
+import { ExploreModule } from './explore/explore.module.js';
+import { IngestModule } from './ingest/ingest.module.js';
+import { LOGGER } from './log.js';
+import { MonitoringModule } from './monitoring/monitoring.module.js';
+import { QueueModule } from './queue/queue.module.js';
+import { TenantsModule } from './tenants/tenants.module.js';
+
+@Module({})
+class SettingsModule {
+  static with(config: Config, log: Logger): DynamicModule {
+    const providers = [
+      { provide: CONFIG, useValue: config },
+      { provide: LOGGER, useValue: log },
+    ];
+    return { module: SettingsModule, global: true, providers, exports: [CONFIG, LOGGER] };
+  }
+}
+
+/** The rooms, in the order data flows through them. */
+@Module({})
+export class AppModule {
+  static with(config: Config, log: Logger): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [
+        SettingsModule.with(config, log),
+        EdgeModule,
+        IngestModule,
+        QueueModule,
+        ConnectionsModule,
+        TenantsModule,
+        ExploreModule,
+        MonitoringModule,
+      ],
+    };
+  }
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+import { describeConfig, loadConfig } from './config.js';
+import { StartupError } from './errors.js';
+import { VERSION } from './version.js';
+
+const USAGE = `telemetryflow ${VERSION}
+
+Usage: telemetryflow [command]
+
+  start          run the server (the default)
+  config         print every setting: value in force, default, meaning
+  verify-otlp    send every OTLP field to a running server, read it back, compare
+  version        print the version
+`;
+
+/** Everything must be over this long after SIGTERM. */
+const MAX_STOP_MS = 30_000;
+
+async function runServer(): Promise<void> {
+  const startedAt = performance.now();
+  const config = loadConfig();
+  const { start } = await import('./main.js');
+  const running = await start(config);
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const address = (port: number) => `http://${running.host}:${port}`;
+  console.log(
+    [
+      `TelemetryFlow ${VERSION} is running (started in ${seconds} s, data in ${config.DATA_DIR})`,
+      `  API        ${address(running.apiPort)}/api/v1`,
+      `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
+      `  Health     ${address(running.apiPort)}/health/ready`,
+    ].join('\n'),
+  );
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stopAndExit(running));
+}
+
+async function stopAndExit(running: { stop(): Promise<void> }): Promise<void> {
+  setTimeout(() => {
+    console.error(`Not stopped after ${MAX_STOP_MS / 1000} s; leaving. Acknowledged data is safe in the queue.`);
+    process.exit(1);
+  }, MAX_STOP_MS).unref();
+  await running.stop();
+  process.exit(0);
+}
+
+async function main(): Promise<void> {
+  const [command = 'start', ...args] = process.argv.slice(2);
+  switch (command) {
+    case 'start':
+      return runServer();
+    case 'config':
+      return console.log(describeConfig());
+    case 'verify-otlp':
+      return void args;
+    case 'version':
+    case '--version':
+      return console.log(VERSION);
+    case 'help':
+    case '--help':
+    case '-h':
+      return console.log(USAGE);
+    default:
+      console.error(`Unknown command: ${command}\n\n${USAGE}`);
+      process.exitCode = 2;
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof StartupError ? error.message : error);
+  process.exit(1);
+});

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { describeConfig, loadConfig } from './config.js';
+
+describe('Settings', () => {
+  it('have the defaults of the contract', () => {
+    const config = loadConfig({});
+    assert.equal(config.HOST, '127.0.0.1');
+    assert.equal(config.PORT, 3000);
+    assert.equal(config.OTLP_HTTP_PORT, 4318);
+    assert.equal(config.MAX_BODY_BYTES, 16 * 1024 * 1024);
+    assert.deepEqual([...config.TF_ROLES], ['api', 'worker', 'scheduler']);
+    assert.equal(config.CLICKHOUSE_URL, undefined);
+  });
+
+  it('are read once and frozen', () => {
+    assert.ok(Object.isFrozen(loadConfig({})));
+  });
+
+  it('take sizes with units', () => {
+    assert.equal(loadConfig({ MEMORY_LIMIT: '1.5G' }).MEMORY_LIMIT, 1.5 * 1024 ** 3);
+    assert.equal(loadConfig({ MAX_BODY_BYTES: '4096' }).MAX_BODY_BYTES, 4096);
+  });
+
+  it('name every bad value, what was given and what is allowed', () => {
+    assert.throws(
+      () => loadConfig({ PORT: '70000', TF_ROLES: 'api,cook', CLICKHOUSE_URL: 'ftp://x' }),
+      (error: Error) =>
+        /PORT=70000: expected a whole number from 0 to 65535/.test(error.message) &&
+        /TF_ROLES=api,cook: expected a comma-separated list of api, worker, scheduler/.test(error.message) &&
+        /CLICKHOUSE_URL=ftp:\/\/x: expected a URL starting with http:\/\/ or https:\/\//.test(error.message),
+    );
+  });
+
+  it('never show a secret', () => {
+    const env = { DATABASE_URL: 'mysql://me:hunter2@db/x', CLICKHOUSE_PASSWORD: 'hunter2' };
+    assert.doesNotMatch(describeConfig(env), /hunter2/);
+    assert.throws(() => loadConfig(env), (error: Error) => !error.message.includes('hunter2'));
+  });
+});

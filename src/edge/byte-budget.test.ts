@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { AppError } from '../errors.js';
+import { ByteBudget } from './byte-budget.js';
+
+describe('The byte budget', () => {
+  it('lets in what fits and makes the rest wait in order', async () => {
+    const budget = new ByteBudget(100, 1000);
+    const first = await budget.acquire(60);
+    const order: string[] = [];
+    const second = budget.acquire(60).then((release) => (order.push('second'), release));
+    const third = budget.acquire(10).then((release) => (order.push('third'), release));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(order, [], 'the small one does not overtake');
+    first();
+    (await second)();
+    (await third)();
+    assert.deepEqual(order, ['second', 'third']);
+    assert.deepEqual(budget.stats(), { usedBytes: 0, waiting: 0 });
+  });
+
+  it('refuses with a Retry-After after the longest wait, and lets the next in', async () => {
+    const budget = new ByteBudget(100, 20);
+    const release = await budget.acquire(90);
+    const tooMuch = budget.acquire(50);
+    const fits = budget.acquire(5);
+    await assert.rejects(
+      tooMuch,
+      (error) => error instanceof AppError && error.status === 503 && error.retryAfterSeconds === 1,
+    );
+    (await fits)();
+    release();
+    assert.equal(budget.stats().usedBytes, 0);
+  });
+
+  it('lets a request larger than all of it through, alone', async () => {
+    const budget = new ByteBudget(100, 1000);
+    const release = await budget.acquire(1_000_000);
+    assert.equal(budget.stats().usedBytes, 100);
+    release();
+    release();
+    assert.equal(budget.stats().usedBytes, 0, 'giving back twice counts once');
+  });
+});

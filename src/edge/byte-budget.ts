@@ -1,0 +1,70 @@
+import { AppError } from '../errors.js';
+
+interface Waiter {
+  bytes: number;
+  admit: (release: () => void) => void;
+  timer: NodeJS.Timeout;
+}
+
+/**
+ * Admission by bytes: how much request data may be in memory at once.
+ *
+ * Whoever does not fit waits a bounded time, in order of arrival, and is then refused with a Retry-After. Slowing down
+ * comes before refusing, because several OpenTelemetry SDKs drop a batch at its first refusal.
+ */
+export class ByteBudget {
+  private used = 0;
+  private readonly waiters: Waiter[] = [];
+
+  constructor(
+    private readonly maxBytes: number,
+    private readonly maxWaitMs: number,
+  ) {}
+
+  /** Bytes in use and requests waiting. */
+  stats(): { usedBytes: number; waiting: number } {
+    return { usedBytes: this.used, waiting: this.waiters.length };
+  }
+
+  /**
+   * Takes `bytes` from the budget and resolves with the function that gives them back (idempotent). More than the whole
+   * budget is taken as the whole budget, so that a single large request still gets through, alone.
+   *
+   * @throws AppError UNAVAILABLE after `maxWaitMs`
+   */
+  acquire(bytes: number): Promise<() => void> {
+    const wanted = Math.min(bytes, this.maxBytes);
+    if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes) return Promise.resolve(this.take(wanted));
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        bytes: wanted,
+        admit: resolve,
+        timer: setTimeout(() => {
+          this.waiters.splice(this.waiters.indexOf(waiter), 1);
+          reject(new AppError('UNAVAILABLE', 'More data is arriving than can be taken in; send this again later.'));
+          this.admitWaiters();
+        }, this.maxWaitMs),
+      };
+      this.waiters.push(waiter);
+    });
+  }
+
+  private take(bytes: number): () => void {
+    this.used += bytes;
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.used -= bytes;
+      this.admitWaiters();
+    };
+  }
+
+  private admitWaiters(): void {
+    while (this.waiters.length > 0 && this.used + this.waiters[0].bytes <= this.maxBytes) {
+      const waiter = this.waiters.shift()!;
+      clearTimeout(waiter.timer);
+      waiter.admit(this.take(waiter.bytes));
+    }
+  }
+}

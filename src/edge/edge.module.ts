@@ -1,0 +1,23 @@
+import { Global, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD } from '@nestjs/core';
+import { CONFIG, type Config } from '../config.js';
+import { Credentials } from './credentials.js';
+import { ErrorFilter } from './error.filter.js';
+import { DEFAULT_SCOPE, type Scope } from './scope.js';
+import { ScopeGuard } from './scope.guard.js';
+
+/** Layer 1: who are you, and what is said when something is refused. */
+@Global()
+@Module({
+  providers: [
+    {
+      provide: Credentials,
+      inject: [DEFAULT_SCOPE, CONFIG],
+      useFactory: (scope: Scope, config: Config) => new Credentials(scope, config.INGEST_ANONYMOUS),
+    },
+    { provide: APP_GUARD, useClass: ScopeGuard },
+    { provide: APP_FILTER, useClass: ErrorFilter },
+  ],
+  exports: [Credentials],
+})
+export class EdgeModule {}

@@ -1,0 +1,57 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { AppError } from '../errors.js';
+import { LOGGER } from '../log.js';
+
+/** Turns every error of an API route into the contract's body; the only place that does. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  constructor(@Inject(LOGGER) private readonly log: Logger) {}
+
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    const error = toAppError(thrown);
+    if (error.status >= 500) this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
+    if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
+    reply.status(error.status).send({
+      status: error.status,
+      error: STATUS_TEXT[error.status] ?? 'Error',
+      code: error.code,
+      message: error.message,
+      ...(error.details === undefined ? {} : { details: error.details }),
+      path: request.url,
+      timestamp: new Date().toISOString(),
+      correlation_id: request.id,
+    });
+  }
+}
+
+const STATUS_TEXT: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  413: 'Payload Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+};
+
+/** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
+function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  const status = thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (status === 404) return new AppError('NOT_FOUND', message);
+  if (status === 413) return new AppError('BODY_TOO_LARGE', message);
+  if (status === 415) return new AppError('UNSUPPORTED_MEDIA_TYPE', message);
+  if (status !== undefined && status >= 400 && status < 500) return new AppError('INVALID_ARGUMENT', message);
+  return new AppError('INTERNAL', 'Something went wrong inside; the correlation id finds it in the log.', { cause: thrown });
+}

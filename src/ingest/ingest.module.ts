@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import { Module } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { CONFIG, type Config } from '../config.js';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { ByteBudget } from '../edge/byte-budget.js';
+import { Credentials } from '../edge/credentials.js';
+import { LOGGER } from '../log.js';
+import { IngestCounters } from '../monitoring/ingest-counters.js';
+import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+import { Acceptor } from './acceptor.js';
+import { IngestionWorker } from './ingestion.worker.js';
+import { OtlpHttp } from './otlp-http.js';
+import { TranscodeThread } from './thread.js';
+
+const MIB = 1024 * 1024;
+
+/** Bodies in hand at once, as part of the memory budget, and how long a request waits for its turn. */
+const BUDGET_SHARE = 1 / 32;
+const MIN_BUDGET_BYTES = 64 * MIB;
+const MAX_WAIT_MS = 3000;
+
+/** One thread answers requests (JSON, large bodies), the other makes batches, so that neither waits for the other. */
+const REQUEST_THREAD = Symbol('REQUEST_THREAD');
+const BATCH_THREAD = Symbol('BATCH_THREAD');
+const THREAD_HEAP_MB = 512;
+
+@Module({
+  providers: [
+    { provide: REQUEST_THREAD, useFactory: () => new TranscodeThread('otlp-request', THREAD_HEAP_MB) },
+    { provide: BATCH_THREAD, useFactory: () => new TranscodeThread('otlp-batch', THREAD_HEAP_MB) },
+    {
+      provide: Acceptor,
+      inject: [INGEST_QUEUE, REQUEST_THREAD, CONFIG, IngestCounters],
+      useFactory: (queue: IngestQueue, thread: TranscodeThread, config: Config, counters: IngestCounters) =>
+        new Acceptor(queue, thread, config.RETENTION_DAYS, counters),
+    },
+    {
+      provide: OtlpHttp,
+      inject: [Credentials, Acceptor, CONFIG, IngestCounters, LOGGER],
+      useFactory: (
+        credentials: Credentials,
+        acceptor: Acceptor,
+        config: Config,
+        counters: IngestCounters,
+        log: Logger,
+      ) => {
+        const budget = new ByteBudget(Math.max(MIN_BUDGET_BYTES, config.MEMORY_LIMIT * BUDGET_SHARE), MAX_WAIT_MS);
+        const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
+        return new OtlpHttp(credentials, budget, acceptor, limits, counters, log);
+      },
+    },
+    {
+      provide: IngestionWorker,
+      inject: [INGEST_QUEUE, BATCH_THREAD, ClickHouse, CONFIG, IngestCounters, LOGGER],
+      useFactory: (
+        queue: IngestQueue,
+        thread: TranscodeThread,
+        clickhouse: ClickHouse,
+        config: Config,
+        counters: IngestCounters,
+        log: Logger,
+      ) => new IngestionWorker(queue, thread, clickhouse, join(config.DATA_DIR, 'spool'), counters, log),
+    },
+  ],
+  exports: [OtlpHttp, IngestionWorker],
+})
+export class IngestModule {}

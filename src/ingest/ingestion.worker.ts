@@ -1,0 +1,129 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { ClickHouse } from '../connections/clickhouse.js';
+import { isRetryable } from '../connections/clickhouse-errors.js';
+import { AppError } from '../errors.js';
+import type { IngestCounters } from '../monitoring/ingest-counters.js';
+import type { IngestBatch, IngestQueue } from '../queue/ingest-queue.js';
+import { SIGNALS, type Signal } from '../signal.js';
+import { writeBlock } from '../store/writer.js';
+import type { TranscodeThread } from './thread.js';
+
+/**
+ * A batch is taken when it is this large or this old. Chosen by items per CPU-second until merges have settled
+ * (bench/results/ingest.md): larger parts are merged fewer times, but hold more memory and wait longer.
+ */
+const LIMITS = { maxBytes: 32 * 1024 * 1024, maxItems: 100_000, maxAgeMs: 200 };
+
+/** Two batches of a signal at a time: one is transcoded while the other is inserted. */
+const LOOPS_PER_SIGNAL = 2;
+
+/** Tries of a batch that fails by itself, before it is cut in halves to find the item that does it. */
+const MAX_ATTEMPTS = 3;
+const FIRST_BACKOFF_MS = 1000;
+const MAX_BACKOFF_MS = 10_000;
+
+/** Takes batches from the queue into the store: transcode off the event loop, one INSERT, done. */
+export class IngestionWorker {
+  private readonly stopping = new AbortController();
+  private loops: Promise<void>[] = [];
+
+  constructor(
+    private readonly queue: IngestQueue,
+    private readonly thread: TranscodeThread,
+    private readonly clickhouse: ClickHouse,
+    private readonly spoolDir: string,
+    private readonly counters: IngestCounters,
+    private readonly log: Logger,
+  ) {}
+
+  /** Starts working; what an earlier process left in the spool is dropped, the queue still has it. */
+  start(): void {
+    rmSync(this.spoolDir, { recursive: true, force: true });
+    mkdirSync(this.spoolDir, { recursive: true });
+    for (const signal of SIGNALS) {
+      for (let i = 0; i < LOOPS_PER_SIGNAL; i++) this.loops.push(this.loop(signal));
+    }
+  }
+
+  /** Takes no more batches and resolves when those in hand are stored or handed back. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await Promise.all(this.loops);
+  }
+
+  private async loop(signal: Signal): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      try {
+        const batch = await this.queue.take(signal, LIMITS, this.stopping.signal);
+        if (batch) await this.process(batch);
+      } catch (error) {
+        if (this.stopping.signal.aborted) return;
+        this.log.error({ err: error, signal }, 'Ingestion could not go on; trying again in a second');
+        await sleep(1000);
+      }
+    }
+  }
+
+  private async process(batch: IngestBatch): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      const rows = await this.store(batch);
+      this.queue.done(batch);
+      this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
+    } catch (error) {
+      await this.recover(batch, error as Error);
+    }
+  }
+
+  /** @returns the number of rows stored */
+  private async store(batch: IngestBatch): Promise<number> {
+    const path = join(this.spoolDir, `${batch.signal}-${batch.id.replaceAll(/[^\w-]/g, '_')}.native`);
+    try {
+      const entries = await Promise.all(
+        batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
+          window: { receivedAtMs, retentionDays },
+          body: await read(),
+        })),
+      );
+      const block = await this.thread.transcode({ signal: batch.signal, file: path, entries });
+      if (block.rows > 0) {
+        await writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
+      }
+      return block.rows;
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  /**
+   * What to do with a batch that was not stored. A dependency that is away never burns tries: the same batch comes again
+   * with the same token. What fails by itself is tried three times, then halved, until the one bad request is alone and
+   * set aside.
+   */
+  private async recover(batch: IngestBatch, error: Error): Promise<void> {
+    const { id, signal, items, attempt } = batch;
+    const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** (attempt - 1), MAX_BACKOFF_MS);
+    if (isAway(error) || attempt < MAX_ATTEMPTS) {
+      this.log.warn({ err: error, batch: id, signal, items, attempt, backoffMs }, 'Batch not stored, trying again');
+      this.queue.retry(batch, backoffMs);
+    } else if (batch.entries.length > 1) {
+      this.log.warn({ err: error, batch: id, signal, items }, 'Batch cannot be stored as it is; halving it');
+      await this.queue.split(batch);
+    } else {
+      this.log.error({ err: error, batch: id, signal, items }, 'Request cannot be stored; set aside in the failed set');
+      this.counters.failed(signal, items);
+      await this.queue.fail(batch, error.message);
+    }
+  }
+}
+
+/** Faults of what we depend on: the store, the disk, the thread. They pass. */
+function isAway(error: Error): boolean {
+  if (error instanceof AppError) return error.status === 503;
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOSPC' || code === 'EIO' || code === 'EDQUOT' || isRetryable(error);
+}

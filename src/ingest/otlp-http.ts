@@ -1,0 +1,135 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { ByteBudget } from '../edge/byte-budget.js';
+import type { Credentials } from '../edge/credentials.js';
+import { AppError } from '../errors.js';
+import type { IngestCounters } from '../monitoring/ingest-counters.js';
+import type { Acceptor } from './acceptor.js';
+import { announcedLength, ClientGone, type Compression, compressionOf, decompress, readBody } from './body.js';
+import { type Encoding, encodingOf, send, sendError, successBody } from './otlp-response.js';
+import type { Signal } from '../signal.js';
+
+const SIGNAL_OF_PATH: Record<string, Signal> = { '/v1/traces': 'traces', '/v1/logs': 'logs', '/v1/metrics': 'metrics' };
+
+/** Compressed telemetry grows 5 to 10 times; what a body needs beyond this guess is asked for when it shows. */
+const EXPECTED_RATIO = 10;
+
+export interface OtlpHttpLimits {
+  maxBodyBytes: number;
+  maxInflatedBytes: number;
+}
+
+/**
+ * OTLP over HTTP, on plain Node requests so that both ports share it: who are you, is there room, read, decompress,
+ * accept, answer. Every exit is a `google.rpc.Status` or an `Export*ServiceResponse` in the request's encoding.
+ */
+export class OtlpHttp {
+  private stopping = false;
+
+  constructor(
+    private readonly credentials: Credentials,
+    private readonly budget: ByteBudget,
+    private readonly acceptor: Acceptor,
+    private readonly limits: OtlpHttpLimits,
+    private readonly counters: IngestCounters,
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * Answers one request; never throws.
+   *
+   * @param successStatus 200 on the OTLP port, where the specification says MUST; 202 on the API port
+   */
+  async handle(request: IncomingMessage, response: ServerResponse, successStatus: 200 | 202): Promise<void> {
+    const startedAt = performance.now();
+    const encoding = encodingOf(request.headers['content-type']);
+    try {
+      await this.ingest(request, response, successStatus, encoding);
+      this.counters.acknowledged(performance.now() - startedAt);
+    } catch (thrown) {
+      if (thrown instanceof ClientGone) return;
+      this.refuse(request, response, encoding ?? 'json', thrown);
+    }
+  }
+
+  /** From now on every request is told to try again, elsewhere or later. */
+  stop(): void {
+    this.stopping = true;
+  }
+
+  private async ingest(
+    request: IncomingMessage,
+    response: ServerResponse,
+    successStatus: 200 | 202,
+    encoding: Encoding | undefined,
+  ): Promise<void> {
+    const signal = signalOf(request);
+    if (this.stopping) throw new AppError('SHUTTING_DOWN', 'This server is stopping; send this again.');
+    if (!encoding) {
+      throw new AppError(
+        'UNSUPPORTED_MEDIA_TYPE',
+        `Content-Type ${request.headers['content-type'] ?? '(none)'} is not supported; use application/x-protobuf or application/json.`,
+      );
+    }
+    const scope = this.credentials.resolve({
+      headers: request.headers,
+      remoteAddress: request.socket.remoteAddress,
+    });
+    const compression = compressionOf(request.headers['content-encoding']);
+    const length = announcedLength(request, this.limits.maxBodyBytes);
+    const accepted = await this.withBody(request, length, compression, (body) =>
+      this.acceptor.accept(scope, signal, encoding, body),
+    );
+    const { rejected, message } = accepted;
+    send(response, successStatus, encoding, successBody(signal, encoding, rejected, message));
+  }
+
+  /** Reads and decompresses within the budget, and keeps the budget until `use` is done with the body. */
+  private async withBody<T>(
+    request: IncomingMessage,
+    length: number | undefined,
+    compression: Compression,
+    use: (body: Buffer) => Promise<T>,
+  ): Promise<T> {
+    const { maxBodyBytes, maxInflatedBytes } = this.limits;
+    const growth = compression === 'identity' ? 1 : EXPECTED_RATIO;
+    const expected = Math.min((length ?? maxBodyBytes) * growth, maxInflatedBytes);
+    let release = await this.budget.acquire(expected);
+    try {
+      const body = await readBody(request, length, maxBodyBytes);
+      if (compression === 'identity') return await use(body);
+      let inflated = await decompress(body, compression, expected).catch(onlyTooLarge);
+      if (!inflated) {
+        // More than expected: give the guess back first, so that waiting for the rest cannot lock up two of these.
+        release();
+        release = await this.budget.acquire(maxInflatedBytes);
+        inflated = await decompress(body, compression, maxInflatedBytes);
+      }
+      return await use(inflated);
+    } finally {
+      release();
+    }
+  }
+
+  private refuse(request: IncomingMessage, response: ServerResponse, encoding: Encoding, thrown: unknown): void {
+    // What is left of the body is not read: the connection ends with the answer.
+    if (!request.complete) response.setHeader('connection', 'close');
+    const error = sendError(response, encoding, thrown);
+    if (!request.complete) response.once('finish', () => request.destroy());
+    this.counters.refused(error.code);
+    if (!(thrown instanceof AppError)) this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
+  }
+}
+
+function signalOf(request: IncomingMessage): Signal {
+  const path = request.url?.split('?', 1)[0].replace(/\/$/, '') ?? '';
+  const signal = SIGNAL_OF_PATH[path];
+  if (!signal) throw new AppError('NOT_FOUND', `No such path: ${path}. OTLP is at /v1/traces, /v1/logs and /v1/metrics.`);
+  if (request.method !== 'POST') throw new AppError('METHOD_NOT_ALLOWED', `${path} takes POST, not ${request.method}.`);
+  return signal;
+}
+
+function onlyTooLarge(error: unknown): undefined {
+  if (error instanceof AppError && error.code === 'BODY_TOO_LARGE') return undefined;
+  throw error;
+}

@@ -1,0 +1,27 @@
+import type { ErrorCode } from '../errors.js';
+import type { CheckResult, TimeWindow } from './check.js';
+import type { Signal } from '../signal.js';
+
+/** What the main thread asks of a thread. Bodies are moved, not copied. */
+export type ThreadRequest =
+  | { kind: 'check'; signal: Signal; window: TimeWindow; body: Uint8Array }
+  | { kind: 'json'; signal: Signal; window: TimeWindow; body: Uint8Array }
+  | { kind: 'transcode'; signal: Signal; file: string; entries: { window: TimeWindow; body: Uint8Array }[] };
+
+/** A body that passed the check, as OTLP protobuf. */
+export interface CheckedBody {
+  body: Uint8Array;
+  result: CheckResult;
+}
+
+/** A Native block in a file, ready for one INSERT. */
+export interface NativeFile {
+  rows: number;
+  columns: string[];
+  structure: string;
+  fileBytes: number;
+}
+
+export type ThreadAnswer =
+  | { id: number; value: CheckedBody | NativeFile }
+  | { id: number; error: { code: ErrorCode | undefined; message: string; stack: string | undefined } };

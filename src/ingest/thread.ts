@@ -1,0 +1,89 @@
+import { Worker } from 'node:worker_threads';
+import { AppError } from '../errors.js';
+import type { CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+
+interface Pending {
+  resolve(value: CheckedBody | NativeFile): void;
+  reject(error: Error): void;
+}
+
+/**
+ * The main thread's end of one worker thread. It is started at the first request and again after it died, so that one
+ * body that takes a thread down (out of memory, say) costs only what was in it.
+ */
+export class TranscodeThread {
+  private worker: Worker | undefined;
+  private readonly pending = new Map<number, Pending>();
+  private lastId = 0;
+
+  /** @param maxHeapMb V8 heap of the thread; its bodies and columns live outside of it */
+  constructor(
+    private readonly name: string,
+    private readonly maxHeapMb: number,
+  ) {}
+
+  /** Checks a protobuf body. The buffer is moved: use the one in the answer. */
+  check(request: Omit<Extract<ThreadRequest, { kind: 'check' }>, 'kind'>): Promise<CheckedBody> {
+    return this.ask<CheckedBody>({ kind: 'check', ...request }, [request.body]);
+  }
+
+  /** Turns an OTLP/JSON body into protobuf and checks it. @throws AppError MALFORMED_BODY */
+  json(request: Omit<Extract<ThreadRequest, { kind: 'json' }>, 'kind'>): Promise<CheckedBody> {
+    return this.ask<CheckedBody>({ kind: 'json', ...request }, [request.body]);
+  }
+
+  /** Writes a batch as one Native block into `file`. The buffers of the bodies are moved and gone. */
+  transcode(request: Omit<Extract<ThreadRequest, { kind: 'transcode' }>, 'kind'>): Promise<NativeFile> {
+    return this.ask<NativeFile>(
+      { kind: 'transcode', ...request },
+      request.entries.map((entry) => entry.body),
+    );
+  }
+
+  /** Ends the thread; what is pending fails. */
+  async close(): Promise<void> {
+    await this.worker?.terminate();
+  }
+
+  private ask<T extends CheckedBody | NativeFile>(request: ThreadRequest, bodies: Uint8Array[]): Promise<T> {
+    this.worker ??= this.start();
+    const id = ++this.lastId;
+    return new Promise<T>((resolve, reject) => {
+      this.pending.set(id, { resolve: resolve as Pending['resolve'], reject });
+      this.worker!.postMessage({ id, request }, [...new Set(bodies.map((body) => body.buffer as ArrayBuffer))]);
+    });
+  }
+
+  private start(): Worker {
+    const worker = new Worker(new URL('./transcode.thread.js', import.meta.url), {
+      name: this.name,
+      resourceLimits: { maxOldGenerationSizeMb: this.maxHeapMb },
+    });
+    worker.on('message', (answer: ThreadAnswer) => this.settle(answer));
+    worker.on('error', (error) => this.lose(worker, error));
+    worker.on('exit', () => this.lose(worker, new Error('the thread ended')));
+    worker.unref();
+    return worker;
+  }
+
+  private settle(answer: ThreadAnswer): void {
+    const pending = this.pending.get(answer.id);
+    this.pending.delete(answer.id);
+    if ('value' in answer) return pending?.resolve(answer.value);
+    const { code, message, stack } = answer.error;
+    const error = code ? new AppError(code, message) : new Error(message);
+    if (!code && stack) error.stack = stack;
+    pending?.reject(error);
+  }
+
+  private lose(worker: Worker, cause: Error): void {
+    if (this.worker !== worker) return;
+    this.worker = undefined;
+    const lost = [...this.pending.values()];
+    this.pending.clear();
+    for (const pending of lost) {
+      // Not a passing fault: what was in the thread may be what took it down, so it counts as a try.
+      pending.reject(new Error(`The ${this.name} thread was lost: ${cause.message}`, { cause }));
+    }
+  }
+}

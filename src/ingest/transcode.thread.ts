@@ -1,0 +1,71 @@
+import { openSync, closeSync, rmSync, writeSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { AppError } from '../errors.js';
+import { checkBody } from './check.js';
+import { jsonToProtobuf } from './json.js';
+import type { Signal } from '../signal.js';
+import type { CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+import { Transcoder } from './transcoder.js';
+
+/**
+ * A worker thread: everything that would hold the event loop for more than a few milliseconds happens here.
+ * One request at a time; transcoders keep their column buffers from batch to batch.
+ */
+const transcoders = new Map<Signal, Transcoder>();
+
+function transcode(request: Extract<ThreadRequest, { kind: 'transcode' }>): NativeFile {
+  let transcoder = transcoders.get(request.signal);
+  if (!transcoder) transcoders.set(request.signal, (transcoder = new Transcoder(request.signal)));
+  try {
+    for (const entry of request.entries) transcoder.add(entry.body, entry.window);
+    const block = transcoder.finish();
+    return {
+      rows: block.rows,
+      columns: block.columns,
+      structure: block.structure,
+      fileBytes: writeFile(request.file, block.chunks),
+    };
+  } catch (error) {
+    // Half a batch must not be waiting in the buffers when the next one comes.
+    transcoders.delete(request.signal);
+    throw error;
+  }
+}
+
+function writeFile(path: string, chunks: Uint8Array[]): number {
+  const file = openSync(path, 'w');
+  let total = 0;
+  try {
+    for (const chunk of chunks) {
+      for (let written = 0; written < chunk.length; ) written += writeSync(file, chunk, written);
+      total += chunk.length;
+    }
+    return total;
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function answer(request: ThreadRequest): CheckedBody | NativeFile {
+  if (request.kind === 'transcode') return transcode(request);
+  const body = request.kind === 'json' ? jsonToProtobuf(request.signal, request.body) : request.body;
+  return { body, result: checkBody(request.signal, body, request.window) };
+}
+
+parentPort!.on('message', ({ id, request }: { id: number; request: ThreadRequest }) => {
+  let reply: ThreadAnswer;
+  const moved: ArrayBuffer[] = [];
+  try {
+    const value = answer(request);
+    if ('body' in value) moved.push(value.body.buffer as ArrayBuffer);
+    reply = { id, value };
+  } catch (thrown) {
+    const error = thrown as Error;
+    const code = thrown instanceof AppError ? thrown.code : undefined;
+    reply = { id, error: { code, message: error.message, stack: error.stack } };
+  }
+  parentPort!.postMessage(reply, moved);
+});

@@ -1,0 +1,86 @@
+import 'reflect-metadata';
+import type { Server } from 'node:http';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import { AppModule } from './app.module.js';
+import type { Config } from './config.js';
+import { lockDataDir } from './connections/data-dir-lock.js';
+import { closeHttpServer, createHttpServer, listen } from './http.js';
+import { IngestionWorker } from './ingest/ingestion.worker.js';
+import { OtlpHttp } from './ingest/otlp-http.js';
+import { createLogger } from './log.js';
+import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
+
+/** Where a running instance listens; ports are the real ones where 0 was asked for. */
+export interface Running {
+  host: string;
+  apiPort: number;
+  otlpHttpPort: number;
+  /** Stops in reverse order of the start; nothing acknowledged is lost. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the program: lock, connections, migrations, roles, listen.
+ *
+ * @throws StartupError when a setting, a port, a lock or a migration stands in the way
+ */
+export async function start(config: Config): Promise<Running> {
+  const log = createLogger(config.LOG_LEVEL);
+  const unlock = lockDataDir(config.DATA_DIR);
+  try {
+    const { app, apiServer } = await createApp(config, log);
+    const otlp = app.get(OtlpHttp);
+    const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
+    if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
+    const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
+    const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
+    let stopped: Promise<void> | undefined;
+    const stop = async () => {
+      otlp.stop();
+      await Promise.all([closeHttpServer(otlpServer), closeHttpServer(apiServer)]);
+      await app.get(IngestionWorker).stop();
+      await app.get<IngestQueue>(INGEST_QUEUE).close();
+      await app.close();
+      unlock();
+    };
+    return { host: config.HOST, apiPort, otlpHttpPort, stop: () => (stopped ??= stop()) };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
+  let otlp: OtlpHttp | undefined;
+  let apiServer: Server | undefined;
+  const adapter = new FastifyAdapter({
+    genReqId: () => crypto.randomUUID(),
+    requestIdHeader: 'x-correlation-id',
+    routerOptions: { ignoreTrailingSlash: true },
+    // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
+    serverFactory: (handler) => {
+      apiServer = createHttpServer((request, response) => {
+        if (otlp && request.url?.startsWith('/v1/')) void otlp.handle(request, response, 202);
+        else handler(request, response);
+      });
+      return apiServer;
+    },
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(config, log), adapter, {
+    logger: false,
+    abortOnError: false,
+  });
+  app.setGlobalPrefix('api/v1', { exclude: ['health/live', 'health/ready', 'metrics'] });
+  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+  fastify.addHook('onSend', async (request, reply) => {
+    reply.header('x-correlation-id', request.id);
+    reply.header('cache-control', 'no-store');
+    reply.header('x-content-type-options', 'nosniff');
+  });
+  await app.init();
+  await fastify.ready();
+  otlp = app.get(OtlpHttp);
+  return { app, apiServer: apiServer! };
+}

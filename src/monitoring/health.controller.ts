@@ -1,0 +1,34 @@
+import { Controller, Get, Inject, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { Postgres } from '../connections/postgres.js';
+import { Public } from '../edge/scope.guard.js';
+import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+
+/** Is the process alive; are the things that it needs there. */
+@Public()
+@Controller('health')
+export class HealthController {
+  constructor(
+    @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
+    @Inject(Postgres) private readonly postgres: Postgres,
+    @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
+  ) {}
+
+  @Get('live')
+  live(): { status: 'up' } {
+    return { status: 'up' };
+  }
+
+  /** 200 when every dependency answers, else 503; either way one entry per dependency. */
+  @Get('ready')
+  async ready(@Res({ passthrough: true }) reply: FastifyReply) {
+    const [clickhouse, postgres] = await Promise.all([this.clickhouse.health(), this.postgres.health()]);
+    const up = clickhouse.status === 'up' && postgres.status === 'up';
+    reply.status(up ? 200 : 503);
+    return {
+      status: up ? 'up' : 'down',
+      dependencies: { clickhouse, postgres, queue: { status: 'up', ...this.queue.stats() } },
+    };
+  }
+}

@@ -1,0 +1,76 @@
+import { Counter, Histogram, type Registry } from 'prom-client';
+import type { ErrorCode } from '../errors.js';
+import type { Signal } from '../signal.js';
+
+const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** What ingest does, counted: shown at /metrics. */
+export class IngestCounters {
+  private readonly items: Counter<'signal' | 'outcome'>;
+  private readonly bytes: Counter<'signal'>;
+  private readonly refusals: Counter<'code'>;
+  private readonly acknowledgement: Histogram;
+  private readonly inserts: Histogram<'signal'>;
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    this.items = new Counter({
+      name: 'telemetryflow_ingest_items_total',
+      help: 'Spans, log records and data points by what became of them.',
+      labelNames: ['signal', 'outcome'],
+      registers,
+    });
+    this.bytes = new Counter({
+      name: 'telemetryflow_ingest_body_bytes_total',
+      help: 'Bytes of accepted request bodies after decompression.',
+      labelNames: ['signal'],
+      registers,
+    });
+    this.refusals = new Counter({
+      name: 'telemetryflow_ingest_refused_requests_total',
+      help: 'OTLP requests answered with an error, by error code.',
+      labelNames: ['code'],
+      registers,
+    });
+    this.acknowledgement = new Histogram({
+      name: 'telemetryflow_ingest_acknowledgement_seconds',
+      help: 'From the head of an OTLP request to its durable acknowledgement.',
+      buckets: SECONDS_BUCKETS,
+      registers,
+    });
+    this.inserts = new Histogram({
+      name: 'telemetryflow_ingest_insert_seconds',
+      help: 'Duration of one batch: transcoding and INSERT.',
+      labelNames: ['signal'],
+      buckets: SECONDS_BUCKETS,
+      registers,
+    });
+  }
+
+  received(signal: Signal, items: number, rejected: number, bytes: number): void {
+    this.items.inc({ signal, outcome: 'received' }, items);
+    if (rejected > 0) this.items.inc({ signal, outcome: 'rejected' }, rejected);
+    this.bytes.inc({ signal }, bytes);
+  }
+
+  duplicate(signal: Signal, items: number): void {
+    this.items.inc({ signal, outcome: 'duplicate' }, items);
+  }
+
+  stored(signal: Signal, rows: number, seconds: number): void {
+    this.items.inc({ signal, outcome: 'stored' }, rows);
+    this.inserts.observe({ signal }, seconds);
+  }
+
+  failed(signal: Signal, items: number): void {
+    this.items.inc({ signal, outcome: 'failed' }, items);
+  }
+
+  acknowledged(ms: number): void {
+    this.acknowledgement.observe(ms / 1000);
+  }
+
+  refused(code: ErrorCode): void {
+    this.refusals.inc({ code });
+  }
+}

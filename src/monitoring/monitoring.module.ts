@@ -1,0 +1,27 @@
+import { Global, Module } from '@nestjs/common';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { HealthController } from './health.controller.js';
+import { IngestCounters } from './ingest-counters.js';
+import { MetricsController } from './metrics.controller.js';
+
+@Global()
+@Module({
+  controllers: [HealthController, MetricsController],
+  providers: [
+    {
+      provide: Registry,
+      useFactory: () => {
+        const registry = new Registry();
+        collectDefaultMetrics({ register: registry });
+        return registry;
+      },
+    },
+    {
+      provide: IngestCounters,
+      inject: [Registry],
+      useFactory: (registry: Registry) => new IngestCounters(registry),
+    },
+  ],
+  exports: [Registry, IngestCounters],
+})
+export class MonitoringModule {}
