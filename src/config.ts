@@ -81,6 +81,10 @@ const SETTINGS = {
     default: '30',
     meaning: 'telemetry older than this is refused on arrival (days)',
   },
+  FAILPOINT: {
+    schema: z.string().regex(/^[a-z-]+(:\d+)?$/, 'a step, or step:count'),
+    meaning: 'for tests: kill this process at a named step of the ingest pipeline',
+  },
   LOG_LEVEL: {
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     default: 'info',
@@ -91,7 +95,7 @@ const SETTINGS = {
 export type SettingName = keyof typeof SETTINGS;
 type Env = Partial<Record<string, string>>;
 type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
-type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'DISK_LIMIT';
+type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'DISK_LIMIT' | 'FAILPOINT';
 
 export type Config = Readonly<
   { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {

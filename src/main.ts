@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { AppModule } from './app.module.js';
 import type { Config } from './config.js';
 import { lockDataDir } from './connections/data-dir-lock.js';
+import { armFailpoint } from './failpoints.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
@@ -28,6 +29,7 @@ export interface Running {
  */
 export async function start(config: Config): Promise<Running> {
   const log = createLogger(config.LOG_LEVEL);
+  armFailpoint(config.FAILPOINT);
   const unlock = lockDataDir(config.DATA_DIR);
   try {
     const { app, apiServer } = await createApp(config, log);

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Scope } from '../edge/scope.js';
+import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { IngestQueue } from '../queue/ingest-queue.js';
+import type { Signal } from '../signal.js';
 import { type CheckResult, checkBody, type TimeWindow } from './check.js';
 import type { Encoding } from './otlp-response.js';
-import type { Signal } from '../signal.js';
 import type { TranscodeThread } from './thread.js';
 import type { CheckedBody } from './thread-messages.js';
 
@@ -43,6 +44,7 @@ export class Acceptor {
     const message = explain(checked.result);
     this.counters.received(signal, items, rejected, body.length);
     if (items === rejected) return { rejected, message };
+    reach('request-read');
     const added = await this.queue.add({
       signal,
       scope,
@@ -54,6 +56,7 @@ export class Acceptor {
       contentHash,
       note: message,
     });
+    reach('journal-synced');
     if (!added.duplicate) return { rejected, message };
     this.counters.duplicate(signal, items);
     return { rejected: added.rejected, message: added.note };
@@ -75,7 +78,9 @@ export class Acceptor {
 function explain({ reasons, invalidUtf8 }: CheckResult): string {
   const sentences = reasons.map(({ message, count }) => `${count} rejected: ${message}`);
   if (invalidUtf8 > 0) {
-    sentences.push(`${invalidUtf8} strings were not valid UTF-8; their invalid bytes were replaced by U+FFFD`);
+    sentences.push(
+      `${invalidUtf8} strings were not valid UTF-8; their invalid bytes were replaced by U+FFFD`,
+    );
   }
   return sentences.join('; ');
 }

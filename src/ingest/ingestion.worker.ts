@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
 import { AppError } from '../errors.js';
+import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { IngestBatch, IngestQueue } from '../queue/ingest-queue.js';
 import { SIGNALS, type Signal } from '../signal.js';
@@ -70,9 +71,11 @@ export class IngestionWorker {
 
   private async process(batch: IngestBatch): Promise<void> {
     const startedAt = performance.now();
+    reach('batch-planned');
     try {
       const rows = await this.store(batch);
       this.queue.done(batch);
+      reach('batch-done');
       this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
     } catch (error) {
       await this.recover(batch, error as Error);
@@ -90,9 +93,12 @@ export class IngestionWorker {
         })),
       );
       const block = await this.thread.transcode({ signal: batch.signal, file: path, entries });
-      if (block.rows > 0) {
-        await writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
-      }
+      reach('batch-transcoded');
+      if (block.rows === 0) return 0;
+      const written = writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
+      reach('insert-started');
+      await written;
+      reach('insert-finished');
       return block.rows;
     } finally {
       await rm(path, { force: true });
@@ -108,13 +114,19 @@ export class IngestionWorker {
     const { id, signal, items, attempt } = batch;
     const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** (attempt - 1), MAX_BACKOFF_MS);
     if (isAway(error) || attempt < MAX_ATTEMPTS) {
-      this.log.warn({ err: error, batch: id, signal, items, attempt, backoffMs }, 'Batch not stored, trying again');
+      this.log.warn(
+        { err: error, batch: id, signal, items, attempt, backoffMs },
+        'Batch not stored, trying again',
+      );
       this.queue.retry(batch, backoffMs);
     } else if (batch.entries.length > 1) {
       this.log.warn({ err: error, batch: id, signal, items }, 'Batch cannot be stored as it is; halving it');
       await this.queue.split(batch);
     } else {
-      this.log.error({ err: error, batch: id, signal, items }, 'Request cannot be stored; set aside in the failed set');
+      this.log.error(
+        { err: error, batch: id, signal, items },
+        'Request cannot be stored; set aside in the failed set',
+      );
       this.counters.failed(signal, items);
       await this.queue.fail(batch, error.message);
     }

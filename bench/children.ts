@@ -1,0 +1,79 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { LoadOrder, LoadReport } from './load-client.js';
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+
+export interface ServerUnderTest {
+  pid: number;
+  otlp: string;
+  api: string;
+  dataDir: string;
+  /** SIGTERM, then the exit code. */
+  stop(): Promise<number>;
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? -1)));
+}
+
+/** The real program, as `npm start` runs it, on free ports with an empty data folder. */
+export async function startServer(env: Record<string, string> = {}): Promise<ServerUnderTest> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-bench-'));
+  const child = spawn(process.execPath, [here('../src/cli.js'), 'start'], {
+    env: { ...process.env, DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'warn', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = exitOf(child);
+  let text = '';
+  const addresses = await new Promise<{ api: string; otlp: string }>((resolve, reject) => {
+    child.stdout!.on('data', (chunk) => {
+      text += chunk;
+      const api = /API\s+(http:\S+?)\/api\/v1/.exec(text)?.[1];
+      const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(text)?.[1];
+      if (api && otlp) resolve({ api, otlp });
+    });
+    exited.then((code) => reject(new Error(`The server ended with ${code} before it was ready`)));
+  });
+  const stop = () => {
+    child.kill('SIGTERM');
+    return exited;
+  };
+  return { pid: child.pid!, dataDir, stop, ...addresses };
+}
+
+/** The naive reference pipeline in its own process. */
+export async function startNaive(): Promise<ServerUnderTest> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-naive-'));
+  const child = fork(here('./naive-server.js'), [dataDir]);
+  const exited = exitOf(child);
+  const { port } = await new Promise<{ port: number }>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as { port: number }));
+    exited.then((code) => reject(new Error(`The naive pipeline ended with ${code}`)));
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const stop = () => {
+    child.kill('SIGKILL');
+    return exited;
+  };
+  return { pid: child.pid!, dataDir, api: url, otlp: url, stop };
+}
+
+/** A client process that has its bodies ready; `go` sends them. */
+export async function prepareLoad(order: LoadOrder): Promise<{ go(): Promise<LoadReport> }> {
+  const child = fork(here('./load-client.js'), { execArgv: ['--max-old-space-size=8192'] });
+  const next = <T>() => new Promise<T>((resolve) => child.once('message', (message) => resolve(message as T)));
+  const ready = next<{ ready: true }>();
+  child.send({ prepare: order });
+  await ready;
+  return {
+    go: async () => {
+      const report = next<{ report: LoadReport }>();
+      child.send('go');
+      return (await report).report;
+    },
+  };
+}
