@@ -65,7 +65,8 @@ export async function startNaive(): Promise<ServerUnderTest> {
 /** A client process that has its bodies ready; `go` sends them. */
 export async function prepareLoad(order: LoadOrder): Promise<{ go(): Promise<LoadReport> }> {
   const child = fork(here('./load-client.js'), { execArgv: ['--max-old-space-size=8192'] });
-  const next = <T>() => new Promise<T>((resolve) => child.once('message', (message) => resolve(message as T)));
+  const next = <T>() =>
+    new Promise<T>((resolve) => child.once('message', (message) => resolve(message as T)));
   const ready = next<{ ready: true }>();
   child.send({ prepare: order });
   await ready;

@@ -13,11 +13,25 @@ function probe(signal: Signal, index: number): { body: object; question: string 
   const id = `${nowMs.toString(16)}${index.toString(16)}`.padStart(32, '0');
   const resource = { attributes: [{ key: 'service.name', value: { stringValue: 'freshness-probe' } }] };
   if (signal === 'traces') {
-    const span = { traceId: id, spanId: id.slice(16), name: 'probe', startTimeUnixNano: nanos(nowMs), endTimeUnixNano: nanos(nowMs) };
-    return { body: { resourceSpans: [{ resource, scopeSpans: [{ spans: [span] }] }] }, question: `traces/${id}?from=now-5m` };
+    const span = {
+      traceId: id,
+      spanId: id.slice(16),
+      name: 'probe',
+      startTimeUnixNano: nanos(nowMs),
+      endTimeUnixNano: nanos(nowMs),
+    };
+    return {
+      body: { resourceSpans: [{ resource, scopeSpans: [{ spans: [span] }] }] },
+      question: `traces/${id}?from=now-5m`,
+    };
   }
   if (signal === 'logs') {
-    const record = { traceId: id, spanId: id.slice(16), timeUnixNano: nanos(nowMs), body: { stringValue: 'probe' } };
+    const record = {
+      traceId: id,
+      spanId: id.slice(16),
+      timeUnixNano: nanos(nowMs),
+      body: { stringValue: 'probe' },
+    };
     return {
       body: { resourceLogs: [{ resource, scopeLogs: [{ logRecords: [record] }] }] },
       question: `logs?trace_id=${id}&service=freshness-probe&from=now-5m`,

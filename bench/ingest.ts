@@ -56,7 +56,12 @@ interface MaxResult {
   rss: number;
 }
 
-async function atMaximum(server: ServerUnderTest, signal: Signal, gzip: boolean, bodies: number): Promise<MaxResult> {
+async function atMaximum(
+  server: ServerUnderTest,
+  signal: Signal,
+  gzip: boolean,
+  bodies: number,
+): Promise<MaxResult> {
   progress(`${signal}${gzip ? ' gzip' : ''}: preparing ${bodies} bodies of ${ITEMS}`);
   const load = await prepareLoad({
     url: `${server.otlp}/v1/${signal}`,
@@ -90,7 +95,12 @@ const HEAD =
   '| signal | body | items/s | items per CPU-s, visible | items per CPU-s, merges settled | ack p50 ms | ack p99 ms | resident |\n|---|---|---|---|---|---|---|---|';
 function row(signal: string, body: string, { report, ...result }: MaxResult): string {
   const cells = [signal, body, thousand(result.itemsPerSecond), thousand(result.perCpuSecond)];
-  cells.push(thousand(result.perCpuSecondSettled), report.ackP50Ms.toFixed(1), report.ackP99Ms.toFixed(1), mb(result.rss));
+  cells.push(
+    thousand(result.perCpuSecondSettled),
+    report.ackP50Ms.toFixed(1),
+    report.ackP99Ms.toFixed(1),
+    mb(result.rss),
+  );
   const odd = Object.entries(report.statuses).filter(([status]) => status !== '200');
   return `| ${cells.join(' | ')} |${odd.length > 0 ? ` ${JSON.stringify(odd)}` : ''}`;
 }
@@ -102,7 +112,9 @@ async function idle(): Promise<void> {
   const before = cpuSeconds(server.pid);
   await sleep(30_000);
   const cpu = ((cpuSeconds(server.pid) - before) / 30) * 100;
-  say(`\n## Idle\n\nNothing sent, 30 s: resident ${mb(residentBytes(server.pid))}, ${cpu.toFixed(2)} % of a core.`);
+  say(
+    `\n## Idle\n\nNothing sent, 30 s: resident ${mb(residentBytes(server.pid))}, ${cpu.toFixed(2)} % of a core.`,
+  );
   await server.stop();
   rmSync(server.dataDir, { recursive: true, force: true });
 }
@@ -116,7 +128,9 @@ function diskUsage(dataDir: string): string {
 async function maximum(): Promise<Record<Signal, number>> {
   const rates = {} as Record<Signal, number>;
   const server = await startServer();
-  say(`\n## Whole server at its highest rate\n\n16 connections, bodies of ${ITEMS} items, all different.\n\n${HEAD}`);
+  say(
+    `\n## Whole server at its highest rate\n\n16 connections, bodies of ${ITEMS} items, all different.\n\n${HEAD}`,
+  );
   for (const signal of SIGNALS) {
     const plain = await atMaximum(server, signal, false, BODIES);
     rates[signal] = plain.itemsPerSecond;
@@ -131,7 +145,9 @@ async function maximum(): Promise<Record<Signal, number>> {
 
 async function naive(): Promise<void> {
   const server = await startNaive();
-  say(`\n## Naive pipeline, same bodies, tables and engine\n\nprotobufjs, objects, JSONEachRow from a file.\n\n${HEAD}`);
+  say(
+    `\n## Naive pipeline, same bodies, tables and engine\n\nprotobufjs, objects, JSONEachRow from a file.\n\n${HEAD}`,
+  );
   for (const signal of SIGNALS) {
     say(row(signal, 'plain', await atMaximum(server, signal, false, Math.ceil(BODIES / 4))));
     say(row(signal, 'gzip', await atMaximum(server, signal, true, Math.ceil(BODIES / 8))));
@@ -150,7 +166,9 @@ async function halfRate(rates: Partial<Record<Signal, number>>): Promise<void> {
   const server = await startServer();
   const seconds = Number(options['half-seconds']);
   say(`\n## At half of the highest rate, ${seconds} s\n`);
-  say('| signal | items/s | ack p50 ms | ack p99 ms | freshness p50 ms | freshness p99 ms | event-loop lag p99 ms | resident |');
+  say(
+    '| signal | items/s | ack p50 ms | ack p99 ms | freshness p50 ms | freshness p99 ms | event-loop lag p99 ms | resident |',
+  );
   say('|---|---|---|---|---|---|---|---|');
   for (const signal of SIGNALS) {
     const itemsPerSecond = Math.round((rates[signal] ?? 200_000) / 2);
@@ -191,20 +209,31 @@ async function overload(): Promise<void> {
     seconds: minutes * 60,
     seed: 700_000,
   });
-  say(`\n## Overload, ${minutes} min\n\n256 connections without pause, MEMORY_LIMIT 4 GiB, INGEST_BACKLOG_BYTES 256 MiB.\n`);
+  say(
+    `\n## Overload, ${minutes} min\n\n256 connections without pause, MEMORY_LIMIT 4 GiB, INGEST_BACKLOG_BYTES 256 MiB.\n`,
+  );
   const samples: number[] = [];
   const watch = setInterval(() => samples.push(residentBytes(server.pid)), 1000);
   const report = await load.go();
   clearInterval(watch);
-  const tenths = Array.from({ length: 10 }, (_, i) => samples[Math.floor(((i + 1) * samples.length) / 10) - 1]);
-  say(`Answers: ${JSON.stringify(report.statuses)}; refusals without Retry-After: ${report.retryAfterMissing}.`);
-  say(`Accepted ${thousand(report.items / report.seconds)} items/s. Resident, in tenths of the time: ${tenths.map(mb).join(', ')}.`);
+  const tenths = Array.from(
+    { length: 10 },
+    (_, i) => samples[Math.floor(((i + 1) * samples.length) / 10) - 1],
+  );
+  say(
+    `Answers: ${JSON.stringify(report.statuses)}; refusals without Retry-After: ${report.retryAfterMissing}.`,
+  );
+  say(
+    `Accepted ${thousand(report.items / report.seconds)} items/s. Resident, in tenths of the time: ${tenths.map(mb).join(', ')}.`,
+  );
   say(`Highest: ${mb(Math.max(...samples))}.`);
   await server.stop();
   rmSync(server.dataDir, { recursive: true, force: true });
 }
 
-say(`# Ingest\n\n\`npm run bench:ingest\`, ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores (${cpus()[0].model}), Node ${process.version}.`);
+say(
+  `# Ingest\n\n\`npm run bench:ingest\`, ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores (${cpus()[0].model}), Node ${process.version}.`,
+);
 if (wanted.has('idle')) await idle();
 const rates = wanted.has('max') ? await maximum() : {};
 if (wanted.has('naive')) await naive();

@@ -131,7 +131,8 @@ process.on('message', async (message: { prepare: LoadOrder } | 'go') => {
   const order = message.prepare;
   const bodies = prepare(order);
   const repeated = order.seconds !== undefined;
-  const ready = order.gzip && !repeated ? bodies.map((body) => gzipSync(body)) : bodies.map((body) => Buffer.from(body));
+  const ready =
+    order.gzip && !repeated ? bodies.map((body) => gzipSync(body)) : bodies.map((body) => Buffer.from(body));
   const next = (index: number) => {
     if (!repeated) return ready[index];
     const body = numbered(bodies[index % bodies.length], index);

@@ -49,7 +49,9 @@ const server = createServer((request, response) => {
   request.on('end', async () => {
     if (request.url === '/count') {
       const sql = Object.values(TABLES).map((table) => `SELECT count() AS c FROM ${table}`);
-      const answer = await session.queryAsync(`SELECT sum(c) FROM (${sql.join(' UNION ALL ')})`, { format: 'TSV' });
+      const answer = await session.queryAsync(`SELECT sum(c) FROM (${sql.join(' UNION ALL ')})`, {
+        format: 'TSV',
+      });
       return response.end(answer.text());
     }
     const signal = request.url!.slice('/v1/'.length) as Signal;

@@ -30,7 +30,9 @@ function run(command, args, env = process.env) {
 
 /** Installs when package-lock.json is not the one that was installed. */
 function install() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === lock) return;
   console.error('Installing packages (first time, or package-lock.json changed) ...');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--include=optional', '--include=dev']);

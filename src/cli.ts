@@ -36,7 +36,9 @@ async function runServer(): Promise<void> {
 
 async function stopAndExit(running: { stop(): Promise<void> }): Promise<void> {
   setTimeout(() => {
-    console.error(`Not stopped after ${MAX_STOP_MS / 1000} s; leaving. Acknowledged data is safe in the queue.`);
+    console.error(
+      `Not stopped after ${MAX_STOP_MS / 1000} s; leaving. Acknowledged data is safe in the queue.`,
+    );
     process.exit(1);
   }, MAX_STOP_MS).unref();
   await running.stop();

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import type { Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
@@ -62,7 +62,7 @@ async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
     requestIdHeader: 'x-correlation-id',
     routerOptions: { ignoreTrailingSlash: true },
     // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
-    serverFactory: (handler) => {
+    serverFactory: (handler: RequestListener) => {
       apiServer = createHttpServer((request, response) => {
         if (otlp && request.url?.startsWith('/v1/')) void otlp.handle(request, response, 202);
         else handler(request, response);

@@ -62,24 +62,31 @@ describe('The rooms of the house', () => {
   it('no barrels: no index.ts, no file that re-exports another', () => {
     const barrels = files.filter(
       (name) =>
-        /(^|[\\/])index\.ts$/.test(name) || /^export (\*|\{[^}]*\}) from/m.test(readFileSync(join(SRC, name), 'utf8')),
+        /(^|[\\/])index\.ts$/.test(name) ||
+        /^export (\*|\{[^}]*\}) from/m.test(readFileSync(join(SRC, name), 'utf8')),
     );
     assert.deepEqual(barrels, []);
   });
 
   it('only config.ts reads the environment', () => {
     const readers = files.filter(
-      (name) => !isTest(name) && name !== 'config.ts' && readFileSync(join(SRC, name), 'utf8').includes('process.env'),
+      (name) =>
+        !isTest(name) &&
+        name !== 'config.ts' &&
+        readFileSync(join(SRC, name), 'utf8').includes('process.env'),
     );
     assert.deepEqual(readers, []);
   });
 
   it(`files stay under ${MAX_LINES} lines, rooms under ${MAX_FILES_PER_ROOM + 1} files`, () => {
     const sources = files.filter((name) => !isTest(name));
-    const long = sources.filter((name) => readFileSync(join(SRC, name), 'utf8').split('\n').length > MAX_LINES + 1);
+    const long = sources.filter(
+      (name) => readFileSync(join(SRC, name), 'utf8').split('\n').length > MAX_LINES + 1,
+    );
     assert.deepEqual(long, []);
     const counts: Record<string, number> = {};
-    for (const room of sources.map(roomOf).filter((name) => name !== '')) counts[room] = (counts[room] ?? 0) + 1;
+    for (const room of sources.map(roomOf).filter((name) => name !== ''))
+      counts[room] = (counts[room] ?? 0) + 1;
     const crowded = Object.entries(counts).filter(([, count]) => count > MAX_FILES_PER_ROOM);
     assert.deepEqual(crowded, []);
   });

@@ -8,8 +8,13 @@ describe('The byte budget', () => {
     const budget = new ByteBudget(100, 1000);
     const first = await budget.acquire(60);
     const order: string[] = [];
-    const second = budget.acquire(60).then((release) => (order.push('second'), release));
-    const third = budget.acquire(10).then((release) => (order.push('third'), release));
+    const noting = async <T>(name: string, admitted: Promise<T>) => {
+      const release = await admitted;
+      order.push(name);
+      return release;
+    };
+    const second = noting('second', budget.acquire(60));
+    const third = noting('third', budget.acquire(10));
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(order, [], 'the small one does not overtake');
     first();

@@ -34,14 +34,17 @@ export class ByteBudget {
    */
   acquire(bytes: number): Promise<() => void> {
     const wanted = Math.min(bytes, this.maxBytes);
-    if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes) return Promise.resolve(this.take(wanted));
+    if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes)
+      return Promise.resolve(this.take(wanted));
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         bytes: wanted,
         admit: resolve,
         timer: setTimeout(() => {
           this.waiters.splice(this.waiters.indexOf(waiter), 1);
-          reject(new AppError('UNAVAILABLE', 'More data is arriving than can be taken in; send this again later.'));
+          reject(
+            new AppError('UNAVAILABLE', 'More data is arriving than can be taken in; send this again later.'),
+          );
           this.admitWaiters();
         }, this.maxWaitMs),
       };

@@ -8,10 +8,12 @@ const refused = (error: unknown) => error instanceof AppError && error.code === 
 
 describe('Without a key', () => {
   const credentials = new Credentials(scope, 'loopback');
-  const from = (remoteAddress: string | undefined, headers = {}) => credentials.resolve({ headers, remoteAddress });
+  const from = (remoteAddress: string | undefined, headers = {}) =>
+    credentials.resolve({ headers, remoteAddress });
 
   it('this machine acts for the default tenant', () => {
-    for (const address of ['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1']) assert.equal(from(address), scope);
+    for (const address of ['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1'])
+      assert.equal(from(address), scope);
     for (const host of ['localhost:4318', '127.0.0.1', '[::1]:3000', 'api.localhost']) {
       assert.equal(from('127.0.0.1', { host }), scope);
     }
@@ -35,7 +37,10 @@ describe('Without a key', () => {
   });
 
   it('nobody is let in when anonymous ingest is off', () => {
-    assert.throws(() => new Credentials(scope, 'off').resolve({ headers: {}, remoteAddress: '127.0.0.1' }), refused);
+    assert.throws(
+      () => new Credentials(scope, 'off').resolve({ headers: {}, remoteAddress: '127.0.0.1' }),
+      refused,
+    );
   });
 });
 

@@ -38,7 +38,10 @@ export class Credentials {
    */
   resolve(caller: Caller): Scope {
     if (caller.headers.authorization !== undefined || caller.headers['x-api-key'] !== undefined) {
-      throw new AppError('UNAUTHENTICATED', 'This key is not known here. Leave it out to send from this machine.');
+      throw new AppError(
+        'UNAUTHENTICATED',
+        'This key is not known here. Leave it out to send from this machine.',
+      );
     }
     if (this.anonymous === 'loopback' && isDirectFromLoopback(caller)) return this.defaultScope;
     throw new AppError(
@@ -61,6 +64,9 @@ function isDirectFromLoopback({ headers, remoteAddress }: Caller): boolean {
 
 function namesThisMachine(host: string | undefined): boolean {
   if (host === undefined) return true;
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  const name = host
+    .replace(/:\d+$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase();
   return name === 'localhost' || name.endsWith('.localhost') || (isIP(name) !== 0 && isLoopback(name));
 }

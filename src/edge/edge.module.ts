@@ -3,8 +3,8 @@ import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { CONFIG, type Config } from '../config.js';
 import { Credentials } from './credentials.js';
 import { ErrorFilter } from './error.filter.js';
-import { DEFAULT_SCOPE, type Scope } from './scope.js';
 import { ScopeGuard } from './scope.guard.js';
+import { DEFAULT_SCOPE, type Scope } from './scope.js';
 
 /** Layer 1: who are you, and what is said when something is refused. */
 @Global()

@@ -14,7 +14,8 @@ export class ErrorFilter implements ExceptionFilter {
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
     const error = toAppError(thrown);
-    if (error.status >= 500) this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
+    if (error.status >= 500)
+      this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
     reply.status(error.status).send({
       status: error.status,
@@ -47,11 +48,14 @@ const STATUS_TEXT: Record<number, string> = {
 /** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  const status = thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
+  const status =
+    thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   if (status === 404) return new AppError('NOT_FOUND', message);
   if (status === 413) return new AppError('BODY_TOO_LARGE', message);
   if (status === 415) return new AppError('UNSUPPORTED_MEDIA_TYPE', message);
   if (status !== undefined && status >= 400 && status < 500) return new AppError('INVALID_ARGUMENT', message);
-  return new AppError('INTERNAL', 'Something went wrong inside; the correlation id finds it in the log.', { cause: thrown });
+  return new AppError('INTERNAL', 'Something went wrong inside; the correlation id finds it in the log.', {
+    cause: thrown,
+  });
 }

@@ -34,7 +34,12 @@ export class Acceptor {
    * @param body the bytes as the client meant them; the buffer is taken over
    * @throws AppError MALFORMED_BODY, BACKLOG_FULL, DISK_FULL, SHUTTING_DOWN
    */
-  async accept(scope: Scope, signal: Signal, encoding: Encoding, body: Buffer): Promise<Accepted> {
+  async accept(
+    scope: Scope,
+    signal: Signal,
+    encoding: Encoding,
+    body: Buffer<ArrayBuffer>,
+  ): Promise<Accepted> {
     const receivedAtMs = this.nowMs();
     const window: TimeWindow = { receivedAtMs, retentionDays: this.retentionDays };
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
@@ -65,7 +70,7 @@ export class Acceptor {
   private async check(
     signal: Signal,
     encoding: Encoding,
-    body: Buffer,
+    body: Buffer<ArrayBuffer>,
     window: TimeWindow,
   ): Promise<CheckedBody> {
     if (encoding === 'json') return this.thread.json({ signal, body, window });

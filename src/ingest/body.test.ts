@@ -46,7 +46,11 @@ describe('Decompression', () => {
   it('refuses what is cut off or something else', async () => {
     const whole = gzipSync(plain);
     for (const length of [0, 1, 10, 17, 18, whole.length - 1]) {
-      await assert.rejects(decompress(whole.subarray(0, length), 'gzip', MIB), code('MALFORMED_BODY'), `${length}`);
+      await assert.rejects(
+        decompress(whole.subarray(0, length), 'gzip', MIB),
+        code('MALFORMED_BODY'),
+        `${length}`,
+      );
     }
     await assert.rejects(decompress(plain, 'gzip', MIB), code('MALFORMED_BODY'));
     await assert.rejects(decompress(plain, 'deflate', MIB), code('MALFORMED_BODY'));

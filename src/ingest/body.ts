@@ -20,11 +20,17 @@ export function compressionOf(contentEncoding: string | undefined): Compression 
   const name = contentEncoding?.trim().toLowerCase() || 'identity';
   if (name === 'identity' || name === 'gzip' || name === 'deflate') return name;
   if (name === 'x-gzip') return 'gzip';
-  throw new AppError('UNSUPPORTED_MEDIA_TYPE', `Content-Encoding ${name} is not supported; use gzip, deflate or none.`);
+  throw new AppError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `Content-Encoding ${name} is not supported; use gzip, deflate or none.`,
+  );
 }
 
 function tooLarge(what: string, maxBytes: number): AppError {
-  return new AppError('BODY_TOO_LARGE', `The ${what} is larger than the allowed ${maxBytes} bytes; send smaller batches.`);
+  return new AppError(
+    'BODY_TOO_LARGE',
+    `The ${what} is larger than the allowed ${maxBytes} bytes; send smaller batches.`,
+  );
 }
 
 /** The announced length of a body, undefined when it is chunked. @throws AppError BODY_TOO_LARGE */
@@ -40,7 +46,11 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
  *
  * @throws AppError BODY_TOO_LARGE as soon as the limit is passed, ClientGone when the sender hangs up
  */
-export function readBody(request: IncomingMessage, length: number | undefined, maxBytes: number): Promise<Buffer> {
+export function readBody(
+  request: IncomingMessage,
+  length: number | undefined,
+  maxBytes: number,
+): Promise<Buffer<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     let body = Buffer.allocUnsafeSlow(length ?? 64 * 1024);
     let used = 0;
@@ -65,7 +75,7 @@ export function readBody(request: IncomingMessage, length: number | undefined, m
 }
 
 /** A copy that is alone in its memory. */
-function owned(bytes: Uint8Array): Buffer {
+function owned(bytes: Uint8Array): Buffer<ArrayBuffer> {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   copy.set(bytes);
   return copy;
@@ -85,7 +95,11 @@ export function inflatedSizeHint(body: Buffer, compression: Compression): number
  *
  * @throws AppError BODY_TOO_LARGE, or MALFORMED_BODY when the bytes are not what Content-Encoding says or are cut off
  */
-export async function decompress(body: Buffer, compression: Compression, maxBytes: number): Promise<Buffer> {
+export async function decompress(
+  body: Buffer<ArrayBuffer>,
+  compression: Compression,
+  maxBytes: number,
+): Promise<Buffer<ArrayBuffer>> {
   if (compression === 'identity') return body;
   const hint = inflatedSizeHint(body, compression) + 1;
   const options = {
@@ -94,10 +108,16 @@ export async function decompress(body: Buffer, compression: Compression, maxByte
   };
   try {
     const inflated = await decompressorOf(body, compression)(body, options);
-    return inflated.byteLength * 1.25 >= inflated.buffer.byteLength ? inflated : owned(inflated);
+    return inflated.byteLength * 1.25 >= inflated.buffer.byteLength
+      ? (inflated as Buffer<ArrayBuffer>)
+      : owned(inflated);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge('decompressed body', maxBytes);
-    throw new AppError('MALFORMED_BODY', `The body is not whole, valid ${compression}: ${(error as Error).message}.`);
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      throw tooLarge('decompressed body', maxBytes);
+    throw new AppError(
+      'MALFORMED_BODY',
+      `The body is not whole, valid ${compression}: ${(error as Error).message}.`,
+    );
   }
 }
 

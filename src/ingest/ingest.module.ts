@@ -45,7 +45,10 @@ const THREAD_HEAP_MB = 512;
         counters: IngestCounters,
         log: Logger,
       ) => {
-        const budget = new ByteBudget(Math.max(MIN_BUDGET_BYTES, config.MEMORY_LIMIT * BUDGET_SHARE), MAX_WAIT_MS);
+        const budget = new ByteBudget(
+          Math.max(MIN_BUDGET_BYTES, config.MEMORY_LIMIT * BUDGET_SHARE),
+          MAX_WAIT_MS,
+        );
         const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
         return new OtlpHttp(credentials, budget, acceptor, limits, counters, log);
       },

@@ -4,12 +4,23 @@ import type { ByteBudget } from '../edge/byte-budget.js';
 import type { Credentials } from '../edge/credentials.js';
 import { AppError } from '../errors.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
-import type { Acceptor } from './acceptor.js';
-import { announcedLength, ClientGone, type Compression, compressionOf, decompress, readBody } from './body.js';
-import { type Encoding, encodingOf, send, sendError, successBody } from './otlp-response.js';
 import type { Signal } from '../signal.js';
+import type { Acceptor } from './acceptor.js';
+import {
+  announcedLength,
+  ClientGone,
+  type Compression,
+  compressionOf,
+  decompress,
+  readBody,
+} from './body.js';
+import { type Encoding, encodingOf, send, sendError, successBody } from './otlp-response.js';
 
-const SIGNAL_OF_PATH: Record<string, Signal> = { '/v1/traces': 'traces', '/v1/logs': 'logs', '/v1/metrics': 'metrics' };
+const SIGNAL_OF_PATH: Record<string, Signal> = {
+  '/v1/traces': 'traces',
+  '/v1/logs': 'logs',
+  '/v1/metrics': 'metrics',
+};
 
 /** Compressed telemetry grows 5 to 10 times; what a body needs beyond this guess is asked for when it shows. */
 const EXPECTED_RATIO = 10;
@@ -89,7 +100,7 @@ export class OtlpHttp {
     request: IncomingMessage,
     length: number | undefined,
     compression: Compression,
-    use: (body: Buffer) => Promise<T>,
+    use: (body: Buffer<ArrayBuffer>) => Promise<T>,
   ): Promise<T> {
     const { maxBodyBytes, maxInflatedBytes } = this.limits;
     const growth = compression === 'identity' ? 1 : EXPECTED_RATIO;
@@ -111,21 +122,32 @@ export class OtlpHttp {
     }
   }
 
-  private refuse(request: IncomingMessage, response: ServerResponse, encoding: Encoding, thrown: unknown): void {
+  private refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    encoding: Encoding,
+    thrown: unknown,
+  ): void {
     // What is left of the body is not read: the connection ends with the answer.
     if (!request.complete) response.setHeader('connection', 'close');
     const error = sendError(response, encoding, thrown);
     if (!request.complete) response.once('finish', () => request.destroy());
     this.counters.refused(error.code);
-    if (!(thrown instanceof AppError)) this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
+    if (!(thrown instanceof AppError))
+      this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
   }
 }
 
 function signalOf(request: IncomingMessage): Signal {
   const path = request.url?.split('?', 1)[0].replace(/\/$/, '') ?? '';
   const signal = SIGNAL_OF_PATH[path];
-  if (!signal) throw new AppError('NOT_FOUND', `No such path: ${path}. OTLP is at /v1/traces, /v1/logs and /v1/metrics.`);
-  if (request.method !== 'POST') throw new AppError('METHOD_NOT_ALLOWED', `${path} takes POST, not ${request.method}.`);
+  if (!signal)
+    throw new AppError(
+      'NOT_FOUND',
+      `No such path: ${path}. OTLP is at /v1/traces, /v1/logs and /v1/metrics.`,
+    );
+  if (request.method !== 'POST')
+    throw new AppError('METHOD_NOT_ALLOWED', `${path} takes POST, not ${request.method}.`);
   return signal;
 }
 

@@ -24,7 +24,10 @@ describe('OTLP answers', () => {
     const error = new AppError('MALFORMED_BODY', 'offset 3: ünexpected');
     const decoded = otlp.status.toObject(otlp.status.decode(statusBody('protobuf', error)));
     assert.deepEqual(decoded, { code: 3, message: 'offset 3: ünexpected' });
-    assert.deepEqual(JSON.parse(statusBody('json', error).toString()), { code: 3, message: 'offset 3: ünexpected' });
+    assert.deepEqual(JSON.parse(statusBody('json', error).toString()), {
+      code: 3,
+      message: 'offset 3: ünexpected',
+    });
   });
 
   it('takes content types in any case and with parameters', () => {

@@ -99,7 +99,9 @@ export function sendError(response: ServerResponse, encoding: Encoding, thrown: 
   const error =
     thrown instanceof AppError
       ? thrown
-      : new AppError('UNAVAILABLE', 'The data could not be taken in just now; send it again.', { cause: thrown });
+      : new AppError('UNAVAILABLE', 'The data could not be taken in just now; send it again.', {
+          cause: thrown,
+        });
   const headers: Record<string, string | number> = {};
   if (error.retryAfterSeconds !== undefined) headers['retry-after'] = error.retryAfterSeconds;
   send(response, error.status, encoding, statusBody(encoding, error), headers);

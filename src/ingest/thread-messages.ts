@@ -1,16 +1,19 @@
 import type { ErrorCode } from '../errors.js';
-import type { CheckResult, TimeWindow } from './check.js';
 import type { Signal } from '../signal.js';
+import type { CheckResult, TimeWindow } from './check.js';
+
+/** Bytes alone in an ArrayBuffer, which can be moved to another thread. */
+export type Body = Uint8Array<ArrayBuffer>;
 
 /** What the main thread asks of a thread. Bodies are moved, not copied. */
 export type ThreadRequest =
-  | { kind: 'check'; signal: Signal; window: TimeWindow; body: Uint8Array }
-  | { kind: 'json'; signal: Signal; window: TimeWindow; body: Uint8Array }
-  | { kind: 'transcode'; signal: Signal; file: string; entries: { window: TimeWindow; body: Uint8Array }[] };
+  | { kind: 'check'; signal: Signal; window: TimeWindow; body: Body }
+  | { kind: 'json'; signal: Signal; window: TimeWindow; body: Body }
+  | { kind: 'transcode'; signal: Signal; file: string; entries: { window: TimeWindow; body: Body }[] };
 
 /** A body that passed the check, as OTLP protobuf. */
 export interface CheckedBody {
-  body: Uint8Array;
+  body: Body;
   result: CheckResult;
 }
 

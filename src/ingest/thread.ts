@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
-import type { CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+import type { Body, CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
 
 interface Pending {
   resolve(value: CheckedBody | NativeFile): void;
@@ -45,12 +45,12 @@ export class TranscodeThread {
     await this.worker?.terminate();
   }
 
-  private ask<T extends CheckedBody | NativeFile>(request: ThreadRequest, bodies: Uint8Array[]): Promise<T> {
+  private ask<T extends CheckedBody | NativeFile>(request: ThreadRequest, bodies: Body[]): Promise<T> {
     this.worker ??= this.start();
     const id = ++this.lastId;
     return new Promise<T>((resolve, reject) => {
       this.pending.set(id, { resolve: resolve as Pending['resolve'], reject });
-      this.worker!.postMessage({ id, request }, [...new Set(bodies.map((body) => body.buffer as ArrayBuffer))]);
+      this.worker!.postMessage({ id, request }, [...new Set(bodies.map((body) => body.buffer))]);
     });
   }
 
@@ -69,7 +69,10 @@ export class TranscodeThread {
   private settle(answer: ThreadAnswer): void {
     const pending = this.pending.get(answer.id);
     this.pending.delete(answer.id);
-    if ('value' in answer) return pending?.resolve(answer.value);
+    if ('value' in answer) {
+      pending?.resolve(answer.value);
+      return;
+    }
     const { code, message, stack } = answer.error;
     const error = code ? new AppError(code, message) : new Error(message);
     if (!code && stack) error.stack = stack;

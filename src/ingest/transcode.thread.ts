@@ -1,10 +1,10 @@
-import { openSync, closeSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { AppError } from '../errors.js';
+import type { Signal } from '../signal.js';
 import { checkBody } from './check.js';
 import { jsonToProtobuf } from './json.js';
-import type { Signal } from '../signal.js';
-import type { CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+import type { Body, CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
 import { Transcoder } from './transcoder.js';
 
 /**
@@ -14,8 +14,8 @@ import { Transcoder } from './transcoder.js';
 const transcoders = new Map<Signal, Transcoder>();
 
 function transcode(request: Extract<ThreadRequest, { kind: 'transcode' }>): NativeFile {
-  let transcoder = transcoders.get(request.signal);
-  if (!transcoder) transcoders.set(request.signal, (transcoder = new Transcoder(request.signal)));
+  const transcoder = transcoders.get(request.signal) ?? new Transcoder(request.signal);
+  transcoders.set(request.signal, transcoder);
   try {
     for (const entry of request.entries) transcoder.add(entry.body, entry.window);
     const block = transcoder.finish();
@@ -51,7 +51,8 @@ function writeFile(path: string, chunks: Uint8Array[]): number {
 
 function answer(request: ThreadRequest): CheckedBody | NativeFile {
   if (request.kind === 'transcode') return transcode(request);
-  const body = request.kind === 'json' ? jsonToProtobuf(request.signal, request.body) : request.body;
+  const body =
+    request.kind === 'json' ? (jsonToProtobuf(request.signal, request.body) as Body) : request.body;
   return { body, result: checkBody(request.signal, body, request.window) };
 }
 
@@ -60,7 +61,7 @@ parentPort!.on('message', ({ id, request }: { id: number; request: ThreadRequest
   const moved: ArrayBuffer[] = [];
   try {
     const value = answer(request);
-    if ('body' in value) moved.push(value.body.buffer as ArrayBuffer);
+    if ('body' in value) moved.push(value.body.buffer);
     reply = { id, value };
   } catch (thrown) {
     const error = thrown as Error;
