@@ -1,0 +1,120 @@
+import { TupleParam } from '@clickhouse/client';
+import { sqlPieces } from './sql-text.js';
+
+/**
+ * Statements for the embedded engine, where three things that an HTTP server does for a request are ours to do:
+ * put in the parameters, carry the settings of one statement, and keep a read from doing anything but reading.
+ *
+ * The engine's own parameter binding is not used: its parameters are shared by all sessions of the process, so
+ * chdb runs such queries one at a time, and a slow one would hold up every other.
+ */
+
+export type SettingValue = string | number | boolean;
+
+const quoteString = (text: string) => `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`;
+/** `name` as a quoted identifier. */
+export const quoteName = (name: string) => `\`${name.replace(/\\/g, '\\\\').replace(/`/g, '\\`')}\``;
+export { quoteString };
+
+/** Dates as the official client sends them: seconds, with three decimals when there are milliseconds. */
+function dateText(date: Date): string {
+  const milliseconds = date.getTime();
+  const seconds = Math.floor(milliseconds / 1000);
+  const rest = milliseconds - seconds * 1000;
+  return rest === 0 ? String(seconds) : `${seconds}.${String(rest).padStart(3, '0')}`;
+}
+
+function mapLiteral(entries: Iterable<[unknown, unknown]>): string {
+  const parts = [...entries].flatMap(([key, value]) => [literal(key), literal(value)]);
+  return `map(${parts.join(',')})`;
+}
+
+/** A value as SQL. Scalars are strings, which the cast around them turns into the wanted type exactly. */
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return 'NULL';
+  if (typeof value === 'string') return quoteString(value);
+  if (typeof value === 'number') return quoteString(Object.is(value, -0) ? '-0' : String(value));
+  if (typeof value === 'bigint' || typeof value === 'boolean') return quoteString(String(value));
+  if (value instanceof Date) return quoteString(dateText(value));
+  if (Array.isArray(value)) return `[${value.map(literal).join(',')}]`;
+  if (value instanceof TupleParam) return `tuple(${value.values.map(literal).join(',')})`;
+  if (value instanceof Map) return mapLiteral(value);
+  if (typeof value === 'object') return mapLiteral(Object.entries(value));
+  throw new TypeError(`A ${typeof value} cannot be a query parameter`);
+}
+
+/**
+ * Puts the parameters into `{name:Type}` places: `_CAST('value', 'Type')`, which is what the server's own
+ * substitution makes of them; `{name:Identifier}` becomes a quoted name. Values never become live SQL.
+ *
+ * @throws TypeError when a parameter is missing or has no SQL form
+ */
+export function bindParameters(sql: string, parameters: Readonly<Record<string, unknown>> = {}): string {
+  const bind = (place: string, name: string, type: string): string => {
+    if (!Object.hasOwn(parameters, name) || parameters[name] === undefined) {
+      throw new TypeError(`Query parameter ${place} has no value`);
+    }
+    const value = parameters[name];
+    if (type === 'Identifier') return quoteName(String(value));
+    if (type === 'String' && typeof value === 'string') return quoteString(value);
+    return `_CAST(${literal(value)}, ${quoteString(type)})`;
+  };
+  return sqlPieces(sql)
+    .map(({ kind, text }) =>
+      kind === 'code'
+        ? text.replace(/\{\s*(\w+)\s*:\s*([^{}]+?)\s*\}/g, (place, name: string, type: string) =>
+            bind(place, name, type),
+          )
+        : text,
+    )
+    .join('');
+}
+
+/** Settings of the HTTP layer, which mean nothing to the embedded engine and are unknown to it. */
+const HTTP_ONLY = new Set([
+  'wait_end_of_query',
+  'cancel_http_readonly_queries_on_client_close',
+  'default_format',
+  'enable_http_compression',
+  'http_headers_progress_interval_ms',
+  'http_response_buffer_size',
+  'send_progress_in_http_headers',
+]);
+
+/** `name = value` of every setting that the embedded engine knows, in the order given. */
+export function settingList(settings: Readonly<Record<string, unknown>>): { name: string; sql: string }[] {
+  return Object.entries(settings)
+    .filter(([name, value]) => value !== undefined && !HTTP_ONLY.has(name))
+    .map(([name, value]) => {
+      if (!/^\w+$/.test(name)) throw new TypeError(`${JSON.stringify(name)} is no setting name`);
+      const text = typeof value === 'boolean' ? String(Number(value)) : value;
+      return { name, sql: `${name} = ${typeof text === 'number' ? text : quoteString(String(text))}` };
+    });
+}
+
+const READS = /^\s*(?:SELECT|WITH|SHOW|DESCRIBE|DESC|EXISTS|EXPLAIN|\()\b|^\s*\(/i;
+/**
+ * `readonly = 1` does not stop two things in the embedded engine, which counts as a local tool: the scalar function
+ * file(), and INTO OUTFILE. Nor can a second statement or a SETTINGS clause of the text's own stand beside ours.
+ */
+const NOT_IN_READS = /;|\bINTO\s+OUTFILE\b|\bfile\s*\(|\bSETTINGS\b/i;
+
+/**
+ * A read for the embedded engine: one statement, read-only, with its settings in its own SETTINGS clause, so that
+ * nothing of it stays with the session.
+ *
+ * @throws TypeError when the text is not a plain read
+ */
+export function readStatement(
+  sql: string,
+  parameters: Readonly<Record<string, unknown>> | undefined,
+  settings: Readonly<Record<string, unknown>>,
+): string {
+  const pieces = sqlPieces(sql);
+  const live = pieces.map(({ kind, text }) => (kind === 'code' ? text : ' ')).join('');
+  if (!READS.test(live)) throw new TypeError(`Not a read: ${sql.trim().slice(0, 60)}`);
+  const forbidden = NOT_IN_READS.exec(live);
+  if (forbidden) throw new TypeError(`${JSON.stringify(forbidden[0])} is not allowed in a read`);
+  const clause = settingList({ readonly: 1, ...settings }).map((setting) => setting.sql);
+  return `${bindParameters(sql, parameters)}\nSETTINGS ${clause.join(', ')}`;
+}

@@ -1,0 +1,166 @@
+import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickhouse/client';
+import type { Config } from '../config.js';
+import type { NativeInsert } from './native-insert.js';
+import type { PoolStats } from './session-pool.js';
+
+export interface ReadOptions {
+  /** Ends the query in the engine, not only the waiting for it. */
+  signal?: AbortSignal;
+  /** Longer queries fail with TIMEOUT_EXCEEDED; default 30. */
+  maxExecutionSeconds?: number;
+  /** For this query alone. `max_memory_usage`, `max_result_rows` and the like are enforced. */
+  settings?: ClickHouseSettings;
+}
+
+export interface QueryResult<T> {
+  rows: T[];
+  rowsRead: number;
+  bytesRead: number;
+  /** The engine's own time, without waiting for a session and without transport. */
+  elapsedMs: number;
+}
+
+/** Sessions of the embedded engine by use; a server has none. */
+export interface ClickHouseStats {
+  driver: 'embedded' | 'server';
+  reads?: PoolStats;
+  inserts?: PoolStats;
+  admin?: PoolStats;
+}
+
+export interface Health {
+  status: 'up' | 'down';
+  detail?: string;
+}
+
+/** What the embedded engine and a server do differently. */
+export interface ClickHouseDriver {
+  /** The official client, for reads. */
+  readonly client: ClickHouseClient;
+  ensureDatabase(): Promise<void>;
+  command(sql: string): Promise<void>;
+  insertNative(insert: NativeInsert): Promise<void>;
+  stats(): ClickHouseStats;
+  close(): Promise<void>;
+}
+
+const DEFAULT_EXECUTION_SECONDS = 30;
+/** An answer is held in memory whole; more than this fails with TOO_MANY_ROWS_OR_BYTES. */
+const MAX_RESULT_BYTES = 128 * 1024 * 1024;
+const PING_TIMEOUT_MS = 5_000;
+
+/** The telemetry store, embedded or on a server: the same promises either way. */
+export class ClickHouse {
+  constructor(
+    private readonly driver: ClickHouseDriver,
+    readonly database: string,
+  ) {}
+
+  /** The official client, for what read() does not offer. It only reads: writes go through this class. */
+  get client(): ClickHouseClient {
+    return this.driver.client;
+  }
+
+  /**
+   * Runs one SELECT (or WITH, SHOW, DESCRIBE, EXPLAIN) without FORMAT and SETTINGS clauses and returns its rows as
+   * objects. It never waits behind inserts, and it cannot write, run DDL or reach files and networks.
+   *
+   * 64-bit integers come as strings unless `settings` says `output_format_json_quote_64bit_integers: 0`.
+   *
+   * @param query values only as `{name:Type}`, given in `parameters`
+   * @throws ClickHouseError with ClickHouse's code; isTooExpensive() tells those that a limit caused
+   */
+  async read<T>(
+    query: string,
+    parameters?: Record<string, unknown>,
+    options: ReadOptions = {},
+  ): Promise<QueryResult<T>> {
+    const result = await this.driver.client.query({
+      query,
+      query_params: parameters,
+      format: 'JSON',
+      abort_signal: options.signal,
+      clickhouse_settings: {
+        max_execution_time: options.maxExecutionSeconds ?? DEFAULT_EXECUTION_SECONDS,
+        max_result_bytes: String(MAX_RESULT_BYTES),
+        output_format_json_quote_64bit_integers: 1,
+        ...options.settings,
+      },
+    });
+    const { data, statistics } = (await result.json()) as ResponseJSON<T>;
+    return {
+      rows: data,
+      rowsRead: statistics?.rows_read ?? 0,
+      bytesRead: statistics?.bytes_read ?? 0,
+      elapsedMs: (statistics?.elapsed ?? 0) * 1000,
+    };
+  }
+
+  /** Runs one statement that answers nothing, such as DDL. */
+  command(sql: string): Promise<void> {
+    return this.driver.command(sql);
+  }
+
+  /**
+   * Inserts one Native block. The same token again is no second copy. It never waits behind reads.
+   *
+   * @throws isRetryable() tells whether the same insert may succeed later or the data is at fault
+   */
+  insertNative(insert: NativeInsert): Promise<void> {
+    return this.driver.insertNative(insert);
+  }
+
+  /** Creates the database if it is missing. */
+  ensureDatabase(): Promise<void> {
+    return this.driver.ensureDatabase();
+  }
+
+  /** Whether a SELECT is answered, with these credentials, within 5 s. */
+  async health(): Promise<Health> {
+    const answer = await this.driver.client.ping({
+      select: true,
+      abort_signal: AbortSignal.timeout(PING_TIMEOUT_MS),
+    });
+    return answer.success
+      ? { status: 'up' }
+      : { status: 'down', detail: answer.error.message || String(answer.error) };
+  }
+
+  async ping(): Promise<boolean> {
+    return (await this.health()).status === 'up';
+  }
+
+  stats(): ClickHouseStats {
+    return this.driver.stats();
+  }
+
+  /** Lets what is running end, then closes. */
+  close(): Promise<void> {
+    return this.driver.close();
+  }
+}
+
+/**
+ * Connects to the server that CLICKHOUSE_URL names, or loads the embedded engine when it is unset. A server need not
+ * be up yet.
+ *
+ * @throws StartupError when the embedded engine cannot be loaded or cannot open its data
+ */
+export async function openClickHouse(config: Config): Promise<ClickHouse> {
+  const database = config.CLICKHOUSE_DATABASE;
+  if (config.CLICKHOUSE_URL === undefined) {
+    const { EmbeddedDriver } = await import('./clickhouse-embedded.js');
+    return new ClickHouse(
+      await EmbeddedDriver.open(config.DATA_DIR, database, config.MEMORY_LIMIT),
+      database,
+    );
+  }
+  const { ServerDriver } = await import('./clickhouse-server.js');
+  const driver = new ServerDriver({
+    url: config.CLICKHOUSE_URL,
+    username: config.CLICKHOUSE_USER,
+    password: config.CLICKHOUSE_PASSWORD,
+    database,
+  });
+  return new ClickHouse(driver, database);
+}

@@ -1,0 +1,82 @@
+import { join } from 'node:path';
+import { DataSource } from 'typeorm';
+import type { Config } from '../config.js';
+import type { Health } from './clickhouse.js';
+import type { EmbeddedPostgres } from './pglite.js';
+
+const POOL_SIZE = 10;
+const IDLE_TIMEOUT_MS = 30_000;
+const ACQUIRE_TIMEOUT_MS = 60_000;
+const HEALTH_TIMEOUT_MS = 5_000;
+
+/** The metadata database: PostgreSQL by DATABASE_URL, or PGlite in this process behind the same protocol. */
+export class Postgres {
+  constructor(
+    readonly dataSource: DataSource,
+    private readonly embedded?: EmbeddedPostgres,
+  ) {}
+
+  /** Rows of one statement; values only as `$1`, given in `parameters`. */
+  query<T>(sql: string, parameters: unknown[] = []): Promise<T[]> {
+    return this.dataSource.query<T[]>(sql, parameters);
+  }
+
+  /** Whether a query is answered within 5 s. */
+  async health(): Promise<Health> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`no answer within ${HEALTH_TIMEOUT_MS} ms`)),
+        HEALTH_TIMEOUT_MS,
+      );
+    });
+    try {
+      await Promise.race([this.query('SELECT 1'), timeout]);
+      return { status: 'up' };
+    } catch (error) {
+      return { status: 'down', detail: (error as Error).message || String(error) };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Closes the pool, then the embedded database. Idempotent. */
+  async close(): Promise<void> {
+    if (!this.dataSource.isInitialized) return;
+    await this.dataSource.destroy();
+    await this.embedded?.close();
+  }
+}
+
+/** A TypeORM data source over a `pg` pool: 10 connections, closed after 30 s idle, at most 60 s wait for one. */
+export async function openDataSource(
+  where: { url: string } | { socketDirectory: string },
+): Promise<DataSource> {
+  const source = new DataSource({
+    type: 'postgres',
+    ...('url' in where
+      ? { url: where.url }
+      : { host: where.socketDirectory, username: 'postgres', database: 'postgres' }),
+    applicationName: 'telemetryflow',
+    poolSize: POOL_SIZE,
+    connectTimeoutMS: ACQUIRE_TIMEOUT_MS,
+    extra: { idleTimeoutMillis: IDLE_TIMEOUT_MS, allowExitOnIdle: true },
+    // A lost idle connection is replaced by the pool; the next query tells if the server is away.
+    poolErrorHandler: () => undefined,
+    logging: false,
+  });
+  return source.initialize();
+}
+
+/**
+ * Connects to DATABASE_URL, or opens the embedded database below DATA_DIR when it is unset.
+ *
+ * @throws StartupError when the embedded database cannot be opened; the driver's error when the server is away
+ */
+export async function openPostgres(config: Pick<Config, 'DATABASE_URL' | 'DATA_DIR'>): Promise<Postgres> {
+  if (config.DATABASE_URL !== undefined)
+    return new Postgres(await openDataSource({ url: config.DATABASE_URL }));
+  const { openPglite } = await import('./pglite.js');
+  const embedded = await openPglite(join(config.DATA_DIR, 'postgres'), POOL_SIZE + 2);
+  return new Postgres(await openDataSource(embedded), embedded);
+}
