@@ -35,6 +35,9 @@ describe('Settings', () => {
   it('never show a secret', () => {
     const env = { DATABASE_URL: 'mysql://me:hunter2@db/x', CLICKHOUSE_PASSWORD: 'hunter2' };
     assert.doesNotMatch(describeConfig(env), /hunter2/);
-    assert.throws(() => loadConfig(env), (error: Error) => !error.message.includes('hunter2'));
+    assert.throws(
+      () => loadConfig(env),
+      (error: Error) => !error.message.includes('hunter2'),
+    );
   });
 });

@@ -51,10 +51,18 @@ const SETTINGS = {
   HOST: { schema: z.string().min(1), default: '127.0.0.1', meaning: 'address to listen on' },
   PORT: { schema: port, default: '3000', meaning: 'API and UI, also serves /v1/*; 0 picks a free port' },
   OTLP_HTTP_PORT: { schema: port, default: '4318', meaning: 'OTLP over HTTP' },
-  DATA_DIR: { schema: z.string().min(1), default: './data', meaning: 'where everything built in keeps its files' },
+  DATA_DIR: {
+    schema: z.string().min(1),
+    default: './data',
+    meaning: 'where everything built in keeps its files',
+  },
   TF_ROLES: { schema: roles, default: ROLES.join(','), meaning: 'what this process does' },
   CLICKHOUSE_URL: { schema: url('http:', 'https:'), meaning: 'ClickHouse server; unset: embedded' },
-  CLICKHOUSE_DATABASE: { schema: z.string().regex(/^\w+$/), default: 'telemetryflow', meaning: 'database name' },
+  CLICKHOUSE_DATABASE: {
+    schema: z.string().regex(/^\w+$/),
+    default: 'telemetryflow',
+    meaning: 'database name',
+  },
   CLICKHOUSE_USER: { schema: z.string(), default: 'default', meaning: 'user on the ClickHouse server' },
   CLICKHOUSE_PASSWORD: { schema: z.string(), default: '', meaning: 'its password', secret: true },
   DATABASE_URL: {
@@ -75,7 +83,11 @@ const SETTINGS = {
     meaning: 'acknowledged data waiting on disk for the store; at it ingest answers 503',
   },
   MAX_BODY_BYTES: { schema: bytes, default: '16MiB', meaning: 'largest request body as sent' },
-  MAX_INFLATED_BYTES: { schema: bytes, default: '64MiB', meaning: 'largest request body after decompression' },
+  MAX_INFLATED_BYTES: {
+    schema: bytes,
+    default: '64MiB',
+    meaning: 'largest request body after decompression',
+  },
   RETENTION_DAYS: {
     schema: integer(1, 3650),
     default: '30',
@@ -119,7 +131,10 @@ export function loadConfig(env: Env = process.env): Config {
     if (text === undefined) continue;
     const parsed = setting.schema.safeParse(text);
     if (parsed.success) values[name] = parsed.data;
-    else problems.push(`${name}=${setting.secret ? '(hidden)' : text}: expected ${parsed.error.issues[0].message}`);
+    else
+      problems.push(
+        `${name}=${setting.secret ? '(hidden)' : text}: expected ${parsed.error.issues[0].message}`,
+      );
   }
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
