@@ -1,0 +1,30 @@
+import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { CurrentScope } from '../edge/current-scope.js';
+import type { Scope } from '../edge/scope.js';
+import { searchLogs } from '../store/logs.js';
+import { CallerSignal } from './caller-signal.js';
+import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
+import { parseQuery, type RawQuery } from './query.schema.js';
+import { resolveRange } from './time.js';
+
+@Controller('api/v1/logs')
+export class LogsController {
+  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+
+  @Get()
+  search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
+    const question = {
+      terms: query.q,
+      services: query.service,
+      severities: query.severity,
+      minSeverity: query.min_severity,
+      traceId: query.trace_id,
+      spanId: query.span_id,
+      attributes: query.attributes,
+      order: query.order,
+    };
+    return searchLogs(scope, this.clickhouse, question, resolveRange(from, to, Date.now()), query, signal);
+  }
+}

@@ -1,0 +1,69 @@
+import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { CurrentScope } from '../edge/current-scope.js';
+import type { Scope } from '../edge/scope.js';
+import { listMetricNames } from '../store/metric-names.js';
+import { listMetricPoints } from '../store/metric-points.js';
+import { queryMetric } from '../store/metric-series.js';
+import { CallerSignal } from './caller-signal.js';
+import {
+  METRIC_PREFIXES,
+  metricNamesQuery,
+  metricPointsQuery,
+  metricQuery,
+  stepFor,
+} from './metrics.schema.js';
+import { parseQuery, type RawQuery } from './query.schema.js';
+import { resolveRange } from './time.js';
+
+@Controller('api/v1/metrics')
+export class MetricsController {
+  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+
+  /** Names, for autocomplete. */
+  @Get()
+  names(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, ...query } = parseQuery(metricNamesQuery, raw);
+    const question = { services: query.service, prefix: query.prefix };
+    return listMetricNames(
+      scope,
+      this.clickhouse,
+      question,
+      resolveRange(from, to, Date.now()),
+      query,
+      signal,
+    );
+  }
+
+  /** A metric over time. */
+  @Get('query')
+  query(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, metric, agg, ...query } = parseQuery(metricQuery, raw, METRIC_PREFIXES);
+    const range = resolveRange(from, to, Date.now());
+    const question = {
+      metric,
+      services: query.service,
+      agg,
+      stepMs: stepFor(range, query.step),
+      groupBy: query.group_by,
+      filters: query.attributes,
+    };
+    return queryMetric(scope, this.clickhouse, question, range, signal);
+  }
+
+  /** Data points as they were sent. */
+  @Get('points')
+  points(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, ...query } = parseQuery(metricPointsQuery, raw, METRIC_PREFIXES);
+    const { metric, service, attributes, order } = query;
+    const question = { metric, services: service, attributes, order };
+    return listMetricPoints(
+      scope,
+      this.clickhouse,
+      question,
+      resolveRange(from, to, Date.now()),
+      query,
+      signal,
+    );
+  }
+}

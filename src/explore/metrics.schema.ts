@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { AppError } from '../errors.js';
+import { AGGREGATIONS } from '../store/aggregation.js';
+import type { TimeRange } from '../store/statement.js';
+import {
+  type AttributePrefix,
+  name,
+  names,
+  oneOf,
+  pageFields,
+  plain,
+  text,
+  timeFields,
+} from './query.schema.js';
+
+/** `filter.<attr>=v`, `filter.resource.<attr>=v`. */
+export const METRIC_PREFIXES: AttributePrefix[] = [{ prefix: 'filter.', key: '' }];
+
+export const metricNamesQuery = z.object({
+  service: names.default([]),
+  prefix: plain.default(''),
+  ...timeFields,
+  ...pageFields,
+});
+
+export const metricPointsQuery = z.object({
+  metric: name.optional(),
+  service: names.default([]),
+  order: oneOf('desc', 'asc').default('desc'),
+  ...timeFields,
+  ...pageFields,
+});
+
+const UNIT_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const MAX_STEP_MS = 366 * UNIT_MS.d;
+
+function parseStep(given: string): number | undefined {
+  const match = /^(\d{1,9})([smhdw]?)$/.exec(given);
+  const stepMs = match ? Number(match[1]) * UNIT_MS[match[2] || 's'] : 0;
+  return stepMs > 0 && stepMs <= MAX_STEP_MS ? stepMs : undefined;
+}
+
+export const metricQuery = z.object({
+  metric: name,
+  service: names.default([]),
+  agg: oneOf(...AGGREGATIONS).optional(),
+  step: text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)').optional(),
+  group_by: names.default([]),
+  ...timeFields,
+});
+
+/** As many as a chart can use; Prometheus has the same limit. */
+const MAX_STEPS = 11_000;
+const WANTED_STEPS = 300;
+const NICE_STEPS_S = [
+  1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800,
+];
+
+/**
+ * The step given, or the smallest round one that gives about 300 points at most.
+ *
+ * @throws AppError INVALID_ARGUMENT when the range has too many of the steps given
+ */
+export function stepFor(range: TimeRange, givenMs: number | undefined): number {
+  const rangeMs = Number(range.toNs - range.fromNs) / 1e6;
+  if (givenMs === undefined) {
+    const fitting = NICE_STEPS_S.find((seconds) => rangeMs / (seconds * 1000) <= WANTED_STEPS);
+    return (fitting ?? Math.ceil(rangeMs / UNIT_MS.w / WANTED_STEPS) * 604_800) * 1000;
+  }
+  if (rangeMs / givenMs <= MAX_STEPS) return givenMs;
+  const least = Math.ceil(rangeMs / MAX_STEPS / 1000);
+  throw new AppError(
+    'INVALID_ARGUMENT',
+    `A series has ${MAX_STEPS} points at most; use a step of ${least}s or more.`,
+    {
+      details: [
+        { field: 'step', given: `${givenMs / 1000}s`, allowed: `at least ${least}s for this time range` },
+      ],
+    },
+  );
+}

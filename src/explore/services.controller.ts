@@ -1,0 +1,20 @@
+import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { CurrentScope } from '../edge/current-scope.js';
+import type { Scope } from '../edge/scope.js';
+import { listServices } from '../store/services.js';
+import { CallerSignal } from './caller-signal.js';
+import { parseQuery, type RawQuery } from './query.schema.js';
+import { servicesQuery } from './services.schema.js';
+import { resolveRange } from './time.js';
+
+@Controller('api/v1/services')
+export class ServicesController {
+  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+
+  @Get()
+  list(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, ...query } = parseQuery(servicesQuery, raw);
+    return listServices(scope, this.clickhouse, resolveRange(from, to, Date.now()), query, signal);
+  }
+}

@@ -1,0 +1,45 @@
+import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
+import { ClickHouse } from '../connections/clickhouse.js';
+import { CurrentScope } from '../edge/current-scope.js';
+import type { Scope } from '../edge/scope.js';
+import { readTrace } from '../store/trace.js';
+import { searchTraces } from '../store/traces.js';
+import { CallerSignal } from './caller-signal.js';
+import { RECORD_PREFIXES } from './logs.schema.js';
+import { parseQuery, type RawQuery } from './query.schema.js';
+import { allTime, resolveRange } from './time.js';
+import { traceQuery, tracesQuery } from './traces.schema.js';
+
+@Controller('api/v1/traces')
+export class TracesController {
+  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+
+  @Get()
+  search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const { from, to, ...query } = parseQuery(tracesQuery, raw, RECORD_PREFIXES);
+    const question = {
+      services: query.service,
+      operations: query.operation,
+      kinds: query.kind,
+      statuses: query.status,
+      minDurationMs: query.min_duration_ms,
+      maxDurationMs: query.max_duration_ms,
+      attributes: query.attributes,
+      order: query.order,
+    };
+    return searchTraces(scope, this.clickhouse, question, resolveRange(from, to, Date.now()), query, signal);
+  }
+
+  /** One trace with every span; without from and to it is looked for in all days. */
+  @Get(':trace_id')
+  read(
+    @CurrentScope() scope: Scope,
+    @Param('trace_id') traceId: string,
+    @Query() raw: RawQuery,
+    @CallerSignal() signal: AbortSignal,
+  ) {
+    const { from, to, trace_id } = parseQuery(traceQuery, { ...raw, trace_id: traceId });
+    const range = from || to ? resolveRange(from, to, Date.now()) : allTime(Date.now());
+    return readTrace(scope, this.clickhouse, trace_id, range, signal);
+  }
+}

@@ -1,0 +1,181 @@
+import type { ClickHouse } from '../connections/clickhouse.js';
+import { isRetryable, isTooExpensive } from '../connections/clickhouse-errors.js';
+import type { Scope } from '../edge/scope.js';
+import { AppError } from '../errors.js';
+
+/** The half-open time range [from, to) of a question, in nanoseconds since 1970. */
+export interface TimeRange {
+  fromNs: bigint;
+  toNs: bigint;
+}
+
+export const TELEMETRY_TABLES = {
+  traces: 'telemetry_traces',
+  logs: 'telemetry_logs',
+  metrics: 'telemetry_metrics',
+} as const;
+
+/**
+ * The WHERE of one question: the tenant first, then the time, then what is asked. Values only ever become
+ * parameters (`{p0:String}`), so no value can become SQL.
+ */
+export class Where {
+  readonly params: Record<string, unknown> = {};
+  private readonly conditions: string[] = [];
+
+  constructor(scope: Scope) {
+    this.and(`organization_id = ${this.bind('String', scope.organizationId)}`);
+    this.and(`workspace_id = ${this.bind('String', scope.workspaceId)}`);
+    this.and(`tenant_id = ${this.bind('String', scope.tenantId)}`);
+  }
+
+  /** The placeholder of a value. `type` is a ClickHouse type, written by us, never by a client. */
+  bind(type: string, value: unknown): string {
+    const name = `p${Object.keys(this.params).length}`;
+    this.params[name] = value;
+    return `{${name}:${type}}`;
+  }
+
+  /** The placeholder of a point in time, comparable with `timestamp`. */
+  bindTime(unixNano: bigint): string {
+    return `fromUnixTimestamp64Nano(${this.bind('Int64', String(unixNano))})`;
+  }
+
+  and(condition: string): this {
+    this.conditions.push(condition);
+    return this;
+  }
+
+  /** `timestamp` within [from, to): every statement has it. */
+  within(range: TimeRange): this {
+    return this.and(`timestamp >= ${this.bindTime(range.fromNs)}`).and(
+      `timestamp < ${this.bindTime(range.toNs)}`,
+    );
+  }
+
+  /**
+   * The same for spans and logs, whose primary key begins with five-minute steps: the engine prunes by such a key
+   * only when the condition names the same expression.
+   */
+  withinSteps(range: TimeRange): this {
+    const step = (ns: bigint) => `toStartOfFiveMinutes(${this.bindTime(ns)})`;
+    return this.and(`toStartOfFiveMinutes(timestamp) >= ${step(range.fromNs)}`)
+      .and(`toStartOfFiveMinutes(timestamp) <= ${step(range.toNs)}`)
+      .within(range);
+  }
+
+  toString(): string {
+    return this.conditions.join(' AND ');
+  }
+}
+
+/** What the statements behind one answer cost, summed. */
+export class Cost {
+  rowsRead = 0;
+  bytesRead = 0;
+  elapsedMs = 0;
+
+  meta(extra: { partial?: boolean } = {}): Meta {
+    return {
+      source: 'raw',
+      cache: 'miss',
+      rows_read: this.rowsRead,
+      bytes_read: this.bytesRead,
+      elapsed_ms: Math.round(this.elapsedMs * 10) / 10,
+      ...(extra.partial ? { partial: true } : {}),
+    };
+  }
+}
+
+/** How an answer was made. */
+export interface Meta {
+  source: 'raw';
+  cache: 'miss';
+  rows_read: number;
+  bytes_read: number;
+  elapsed_ms: number;
+  /** Present when the answer holds less than was asked for. */
+  partial?: true | boolean;
+}
+
+/** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
+export class Asking {
+  readonly cost = new Cost();
+
+  constructor(
+    private readonly clickhouse: ClickHouse,
+    readonly signal?: AbortSignal,
+  ) {}
+
+  /**
+   * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away
+   */
+  async rows<T>(query: string, where: Where, maxExecutionSeconds?: number): Promise<T[]> {
+    try {
+      const options = { signal: this.signal, maxExecutionSeconds };
+      const result = await this.clickhouse.read<T>(query, where.params, options);
+      this.cost.rowsRead += result.rowsRead;
+      this.cost.bytesRead += result.bytesRead;
+      this.cost.elapsedMs += result.elapsedMs;
+      return result.rows;
+    } catch (error) {
+      throw this.signal?.aborted ? error : explain(error);
+    }
+  }
+}
+
+const REASONS: Record<string, string> = {
+  '158': 'it would read too many rows',
+  '159': 'it took too long',
+  '160': 'it would take too long',
+  '241': 'it needs too much memory',
+  '307': 'it would read too many bytes',
+  '396': 'its answer is too large',
+};
+
+/** What stopped a statement, said so that the caller knows what to do; a mistake of ours stays what it is. */
+function explain(error: unknown): unknown {
+  if (error instanceof AppError) return error;
+  if (isTooExpensive(error)) {
+    const reason = REASONS[(error as { code: string }).code] ?? 'it asks for too much';
+    return new AppError(
+      'QUERY_TOO_EXPENSIVE',
+      `The question was stopped: ${reason}. Narrow the time range (from, to), name a service, or add filters.`,
+      { cause: error },
+    );
+  }
+  if (!isRetryable(error)) return error;
+  return new AppError('UNAVAILABLE', 'The telemetry store does not answer.', { cause: error });
+}
+
+/** A key names an attribute of the row itself, of its resource (`resource.<key>`), or the service. */
+export interface AttributeFilter {
+  key: string;
+  /** The value is one of these; compared as text (42, true, 1.5). '' also means present and empty. */
+  values: string[];
+}
+
+const RESOURCE_PREFIX = 'resource.';
+
+/** The SQL of an attribute's value as text, '' when it is missing. */
+export function attributeText(where: Where, key: string): string {
+  if (key === 'service_name') return 'toString(service_name)';
+  if (key.startsWith(RESOURCE_PREFIX)) {
+    return `toString(resource_attributes[${where.bind('String', key.slice(RESOURCE_PREFIX.length))}])`;
+  }
+  return `attributes[${where.bind('String', key)}]`;
+}
+
+/** The filters must all hold. */
+export function restrictByAttributes(where: Where, filters: readonly AttributeFilter[]): void {
+  for (const { key, values } of filters) {
+    where.and(`${attributeText(where, key)} IN ${where.bind('Array(String)', values)}`);
+    if (values.includes('')) where.and(attributeExists(where, key));
+  }
+}
+
+function attributeExists(where: Where, key: string): string {
+  if (key === 'service_name') return 'true';
+  if (!key.startsWith(RESOURCE_PREFIX)) return `mapContains(attributes, ${where.bind('String', key)})`;
+  return `mapContains(resource_attributes, ${where.bind('String', key.slice(RESOURCE_PREFIX.length))})`;
+}

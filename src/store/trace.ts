@@ -1,0 +1,211 @@
+import type { ClickHouse } from '../connections/clickhouse.js';
+import type { Scope } from '../edge/scope.js';
+import { AppError } from '../errors.js';
+import { ORIGIN_COLUMNS, type Origin, type OriginRow, originOf } from './resource.js';
+import { Asking, type Meta, TELEMETRY_TABLES, type TimeRange, Where } from './statement.js';
+import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.js';
+
+/** Spans of one trace that are given at most; a trace with more is `partial`. */
+export const MAX_TRACE_SPANS = 50_000;
+
+export interface Trace {
+  trace_id: string;
+  timestamp: string;
+  start_time_unix_nano: string;
+  /** From the start of the earliest span to the end of the latest. */
+  duration_ms: number;
+  span_count: number;
+  error_count: number;
+  services: string[];
+  /** In the order of their start. */
+  spans: Span[];
+  meta: Meta;
+}
+
+/** Rows are turned into spans in slices, so that a huge trace does not hold up other requests. */
+const SLICE_ROWS = 1000;
+
+/**
+ * Every span of a trace.
+ *
+ * @param traceId 32 lower-case hex digits
+ * @param range all the days that are kept, unless the caller knows better
+ * @throws AppError NOT_FOUND when the tenant has no such trace
+ */
+export async function readTrace(
+  scope: Scope,
+  clickhouse: ClickHouse,
+  traceId: string,
+  range: TimeRange,
+  signal?: AbortSignal,
+): Promise<Trace> {
+  const asking = new Asking(clickhouse, signal);
+  const where = new Where(scope).withinSteps(range);
+  where.and(`trace_id = toFixedString(unhex(${where.bind('String', traceId)}), 16)`);
+  const rows = await asking.rows<SpanRow>(
+    `SELECT ${SPAN_COLUMNS} FROM ${TELEMETRY_TABLES.traces} WHERE ${where}
+ORDER BY timestamp, span_id LIMIT ${where.bind('UInt32', MAX_TRACE_SPANS + 1)}`,
+    where,
+  );
+  if (rows.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
+  const partial = rows.length > MAX_TRACE_SPANS;
+  if (partial) rows.pop();
+  const spans: Span[] = [];
+  for (let i = 0; i < rows.length; i += SLICE_ROWS) {
+    if (i > 0) await new Promise(setImmediate);
+    for (const row of rows.slice(i, i + SLICE_ROWS)) spans.push(decodeSpan(row));
+  }
+  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial }) };
+}
+
+function outline(spans: Span[]): Omit<Trace, 'trace_id' | 'spans' | 'meta'> {
+  const start = BigInt(spans[0].start_time_unix_nano);
+  let end = start;
+  let errors = 0;
+  const services = new Set<string>();
+  for (const span of spans) {
+    const spanEnd = BigInt(span.start_time_unix_nano) + BigInt(span.duration_nano);
+    if (spanEnd > end) end = spanEnd;
+    if (span.status_code === 'ERROR') errors++;
+    services.add(span.service_name);
+  }
+  return {
+    timestamp: spans[0].timestamp,
+    start_time_unix_nano: spans[0].start_time_unix_nano,
+    duration_ms: Number(end - start) / 1e6,
+    span_count: spans.length,
+    error_count: errors,
+    services: [...services].sort(),
+  };
+}
+
+export interface SpanEvent extends Attributes {
+  timestamp: string;
+  time_unix_nano: string;
+  name: string;
+  dropped_attributes_count: number;
+}
+
+export interface SpanLink extends Attributes {
+  trace_id: string;
+  span_id: string;
+  trace_state: string;
+  flags: number;
+  dropped_attributes_count: number;
+}
+
+/** A span with every field OTLP gives it. */
+export interface Span extends Attributes, Origin {
+  timestamp: string;
+  start_time_unix_nano: string;
+  end_time_unix_nano: string;
+  /** end - start, decimal digits; negative when the sender's end lies before its start. */
+  duration_nano: string;
+  duration_ms: number;
+  trace_id: string;
+  span_id: string;
+  /** '' for a root span. */
+  parent_span_id: string;
+  trace_state: string;
+  flags: number;
+  service_name: string;
+  span_name: string;
+  span_kind: 'UNSPECIFIED' | 'INTERNAL' | 'SERVER' | 'CLIENT' | 'PRODUCER' | 'CONSUMER';
+  status_code: 'UNSET' | 'OK' | 'ERROR';
+  status_message: string;
+  dropped_attributes_count: number;
+  events: SpanEvent[];
+  dropped_events_count: number;
+  links: SpanLink[];
+  dropped_links_count: number;
+}
+
+export const SPAN_COLUMNS = `toString(reinterpretAsUInt64(timestamp)) AS start_time_unix_nano,
+  toString(duration_nano) AS duration_text, hex(trace_id) AS trace_hex, hex(span_id) AS span_hex,
+  hex(parent_span_id) AS parent_hex, trace_state, flags, service_name, span_name, span_kind, status_code, status_message,
+  mapKeys(attributes) AS attribute_keys, mapValues(attributes) AS attribute_values, attribute_types,
+  dropped_attributes_count, arrayMap(t -> toString(reinterpretAsUInt64(t)), events.timestamp) AS event_nanos,
+  events.name AS event_names, arrayMap(m -> mapKeys(m), events.attributes) AS event_keys,
+  arrayMap(m -> mapValues(m), events.attributes) AS event_values, events.attribute_types AS event_types,
+  events.dropped_attributes_count AS event_dropped, dropped_events_count,
+  arrayMap(x -> hex(x), links.trace_id) AS link_traces, arrayMap(x -> hex(x), links.span_id) AS link_spans,
+  links.trace_state AS link_states, links.flags AS link_flags, arrayMap(m -> mapKeys(m), links.attributes) AS link_keys,
+  arrayMap(m -> mapValues(m), links.attributes) AS link_values, links.attribute_types AS link_types,
+  links.dropped_attributes_count AS link_dropped, dropped_links_count, ${ORIGIN_COLUMNS}`;
+
+export interface SpanRow extends OriginRow {
+  start_time_unix_nano: string;
+  duration_text: string;
+  trace_hex: string;
+  span_hex: string;
+  parent_hex: string;
+  trace_state: string;
+  flags: number;
+  service_name: string;
+  span_name: string;
+  span_kind: Span['span_kind'];
+  status_code: Span['status_code'];
+  status_message: string;
+  attribute_keys: string[];
+  attribute_values: string[];
+  attribute_types: string;
+  dropped_attributes_count: number;
+  event_nanos: string[];
+  event_names: string[];
+  event_keys: string[][];
+  event_values: string[][];
+  event_types: string[];
+  event_dropped: number[];
+  dropped_events_count: number;
+  link_traces: string[];
+  link_spans: string[];
+  link_states: string[];
+  link_flags: number[];
+  link_keys: string[][];
+  link_values: string[][];
+  link_types: string[];
+  link_dropped: number[];
+  dropped_links_count: number;
+}
+
+export function decodeSpan(row: SpanRow): Span {
+  const start = row.start_time_unix_nano;
+  return {
+    timestamp: nanosToIso(start),
+    start_time_unix_nano: start,
+    // OTLP's end is an unsigned 64-bit number; the difference is kept modulo 2^64.
+    end_time_unix_nano: String(BigInt.asUintN(64, BigInt(start) + BigInt(row.duration_text))),
+    duration_nano: row.duration_text,
+    duration_ms: Number(row.duration_text) / 1e6,
+    trace_id: hexId(row.trace_hex),
+    span_id: hexId(row.span_hex),
+    parent_span_id: hexId(row.parent_hex),
+    trace_state: row.trace_state,
+    flags: row.flags,
+    service_name: row.service_name,
+    span_name: row.span_name,
+    span_kind: row.span_kind,
+    status_code: row.status_code,
+    status_message: row.status_message,
+    ...decodeAttributes(row.attribute_keys, row.attribute_values, row.attribute_types),
+    dropped_attributes_count: row.dropped_attributes_count,
+    events: row.event_nanos.map((nanos, i) => ({
+      timestamp: nanosToIso(nanos),
+      time_unix_nano: nanos,
+      name: row.event_names[i],
+      ...decodeAttributes(row.event_keys[i], row.event_values[i], row.event_types[i]),
+      dropped_attributes_count: row.event_dropped[i],
+    })),
+    dropped_events_count: row.dropped_events_count,
+    links: row.link_traces.map((trace, i) => ({
+      trace_id: hexId(trace),
+      span_id: hexId(row.link_spans[i]),
+      trace_state: row.link_states[i],
+      flags: row.link_flags[i],
+      ...decodeAttributes(row.link_keys[i], row.link_values[i], row.link_types[i]),
+      dropped_attributes_count: row.link_dropped[i],
+    })),
+    dropped_links_count: row.dropped_links_count,
+    ...originOf(row),
+  };
+}

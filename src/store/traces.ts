@@ -1,0 +1,224 @@
+import type { ClickHouse } from '../connections/clickhouse.js';
+import type { Scope } from '../edge/scope.js';
+import {
+  estimateTotal,
+  extrapolate,
+  type Page,
+  type PageRequest,
+  type Place,
+  pageAt,
+  placeOf,
+} from './page.js';
+import {
+  Asking,
+  type AttributeFilter,
+  restrictByAttributes,
+  TELEMETRY_TABLES,
+  type TimeRange,
+  Where,
+} from './statement.js';
+import { nanosToIso } from './values.js';
+
+/** Of spans: a trace is found when one of its spans has all of it. */
+export interface TraceQuestion {
+  services: string[];
+  operations: string[];
+  kinds: string[];
+  statuses: string[];
+  minDurationMs?: number;
+  maxDurationMs?: number;
+  attributes: AttributeFilter[];
+  /** recent: by the newest span that matches; slowest: by the longest span that matches. */
+  order: 'recent' | 'slowest';
+}
+
+interface FoundTrace {
+  trace_hex: string;
+  /** What the list is ordered by: start in Unix nanoseconds, or duration in nanoseconds. */
+  rank: string;
+  /** Start of a matching span, Unix nanoseconds. */
+  seen: string;
+}
+
+/** Traces with at least one matching span that starts within the range, one row per trace. */
+export async function searchTraces(
+  scope: Scope,
+  clickhouse: ClickHouse,
+  question: TraceQuestion,
+  range: TimeRange,
+  page: PageRequest,
+  signal?: AbortSignal,
+): Promise<Page<TraceSummary>> {
+  const place = placeOf(scope, 'traces', question, range, page, 'ih');
+  const asking = new Asking(clickhouse, signal);
+  const where = matching(scope, question, place.range);
+  const statement =
+    question.order === 'recent' ? recentStatement(where, place) : slowestStatement(where, place);
+  const read = await asking.rows<FoundTrace>(statement, where);
+  const found = read.slice(0, place.limit);
+  const data = await summariseTraces(
+    scope,
+    asking,
+    found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen })),
+  );
+  const last = found[found.length - 1];
+  if (read.length <= place.limit) return pageAt(place, data, 0, undefined, asking.cost.meta());
+  const total =
+    place.cursor?.total ??
+    (await estimateTotal(
+      (limit, maxSeconds) => {
+        const counted = matching(scope, question, place.range);
+        return asking.rows(countStatement(counted, limit), counted, maxSeconds);
+      },
+      question.order === 'recent'
+        ? extrapolate(place.offset + found.length, place.range, BigInt(last.rank), true)
+        : place.offset + read.length,
+    ));
+  return pageAt(place, data, total, { key: [last.rank, last.trace_hex], copies: 0 }, asking.cost.meta());
+}
+
+function matching(scope: Scope, question: TraceQuestion, range: TimeRange): Where {
+  const where = new Where(scope).withinSteps(range);
+  const oneOf = (column: string, values: string[]) => {
+    if (values.length > 0) where.and(`${column} IN ${where.bind('Array(String)', values)}`);
+  };
+  oneOf('service_name', question.services);
+  oneOf('span_name', question.operations);
+  oneOf('toString(span_kind)', question.kinds);
+  oneOf('toString(status_code)', question.statuses);
+  const durationBound = (operator: string, ms: number | undefined) => {
+    if (ms !== undefined)
+      where.and(`duration_nano ${operator} ${where.bind('Int64', String(Math.round(ms * 1e6)))}`);
+  };
+  durationBound('>=', question.minDurationMs);
+  durationBound('<=', question.maxDurationMs);
+  restrictByAttributes(where, question.attributes);
+  return where;
+}
+
+/**
+ * Reads matching spans from the newest on and stops at the last trace of the page. A trace stands where its newest
+ * matching span stands, so later pages leave out the traces of all spans before their start.
+ */
+function recentStatement(where: Where, place: Place): string {
+  const table = TELEMETRY_TABLES.traces;
+  let after = '';
+  if (place.cursor) {
+    const time = where.bindTime(BigInt(place.cursor.key[0]));
+    const id = `toFixedString(unhex(${where.bind('String', place.cursor.key[1])}), 16)`;
+    after = ` AND (timestamp < ${time} OR (timestamp = ${time} AND trace_id < ${id}))
+  AND trace_id NOT IN (
+    SELECT trace_id FROM ${table}
+    WHERE ${where} AND (timestamp > ${time} OR (timestamp = ${time} AND trace_id >= ${id}))
+  )`;
+  }
+  return `SELECT hex(trace_id) AS trace_hex, toString(reinterpretAsUInt64(timestamp)) AS rank, rank AS seen
+FROM ${table} WHERE ${where}${after}
+ORDER BY toStartOfFiveMinutes(timestamp) DESC, timestamp DESC, trace_id DESC
+LIMIT 1 BY trace_id
+LIMIT ${where.bind('UInt32', place.limit + 1)} OFFSET ${where.bind('UInt32', place.offset)}`;
+}
+
+function slowestStatement(where: Where, place: Place): string {
+  let after = '';
+  if (place.cursor) {
+    const longest = where.bind('Int64', place.cursor.key[0]);
+    const id = `toFixedString(unhex(${where.bind('String', place.cursor.key[1])}), 16)`;
+    after = ` HAVING longest < ${longest} OR (longest = ${longest} AND trace_id < ${id})`;
+  }
+  return `SELECT hex(trace_id) AS trace_hex, toString(longest) AS rank, toString(reinterpretAsUInt64(seen_at)) AS seen
+FROM (
+  SELECT trace_id, max(duration_nano) AS longest, max(timestamp) AS seen_at
+  FROM ${TELEMETRY_TABLES.traces} WHERE ${where} GROUP BY trace_id${after}
+  ORDER BY longest DESC, trace_id DESC
+  LIMIT ${where.bind('UInt32', place.limit + 1)} OFFSET ${where.bind('UInt32', place.offset)}
+)
+ORDER BY longest DESC, trace_id DESC`;
+}
+
+function countStatement(where: Where, limit: number): string {
+  const ids = `SELECT DISTINCT trace_id FROM ${TELEMETRY_TABLES.traces} WHERE ${where} LIMIT ${where.bind('UInt32', limit)}`;
+  return `SELECT toString(count()) AS matches FROM (${ids})`;
+}
+
+/** One trace in a list. Its spans are looked for within an hour around the span that was found. */
+export interface TraceSummary {
+  trace_id: string;
+  /** Start of the earliest span. */
+  timestamp: string;
+  start_time_unix_nano: string;
+  /** From the start of the earliest span to the end of the latest. */
+  duration_ms: number;
+  /** Of the span without a parent; when it has not arrived, of the earliest span. */
+  root_service: string;
+  root_operation: string;
+  /** false: no span without a parent is there (yet). */
+  has_root: boolean;
+  span_count: number;
+  error_count: number;
+  services: string[];
+}
+
+/** A trace by id (hex) and the Unix nanoseconds of one of its spans. */
+export interface SeenTrace {
+  id: string;
+  seen: string;
+}
+
+const AROUND_NS = 3_600_000_000_000n;
+
+interface SummaryRow {
+  trace_hex: string;
+  start: string;
+  lasted: string;
+  root: [string, string];
+  has_root: number;
+  spans: string;
+  errors: string;
+  services: string[];
+}
+
+/** The traces in the order given. */
+export async function summariseTraces(
+  scope: Scope,
+  asking: Asking,
+  traces: SeenTrace[],
+): Promise<TraceSummary[]> {
+  if (traces.length === 0) return [];
+  const times = traces.map(({ seen }) => BigInt(seen)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  const fromNs = times[0] > AROUND_NS ? times[0] - AROUND_NS : 0n;
+  const where = new Where(scope).withinSteps({ fromNs, toNs: times[times.length - 1] + AROUND_NS });
+  const ids = where.bind(
+    'Array(String)',
+    traces.map(({ id }) => id),
+  );
+  where.and(`trace_id IN arrayMap(id -> toFixedString(unhex(id), 16), ${ids})`);
+  const rows = await asking.rows<SummaryRow>(statement(where), where);
+  const byId = new Map(rows.map((row) => [row.trace_hex, row]));
+  return traces.flatMap(({ id }) => byId.get(id) ?? []).map(summaryOf);
+}
+
+function statement(where: Where): string {
+  return `SELECT hex(trace_id) AS trace_hex, toString(reinterpretAsUInt64(min(timestamp))) AS start,
+  toString(max(toUnixTimestamp64Nano(timestamp) + duration_nano) - min(toUnixTimestamp64Nano(timestamp))) AS lasted,
+  argMin((toString(service_name), toString(span_name)), (parent_span_id != toFixedString('', 8), timestamp, span_id)) AS root,
+  max(parent_span_id = toFixedString('', 8)) AS has_root,
+  toString(count()) AS spans, toString(countIf(status_code = 'ERROR')) AS errors,
+  arraySort(groupUniqArray(toString(service_name))) AS services
+FROM ${TELEMETRY_TABLES.traces} WHERE ${where} GROUP BY trace_id`;
+}
+
+function summaryOf(row: SummaryRow): TraceSummary {
+  return {
+    trace_id: row.trace_hex.toLowerCase(),
+    timestamp: nanosToIso(row.start),
+    start_time_unix_nano: row.start,
+    duration_ms: Number(row.lasted) / 1e6,
+    root_service: row.root[0],
+    root_operation: row.root[1],
+    has_root: row.has_root === 1,
+    span_count: Number(row.spans),
+    error_count: Number(row.errors),
+    services: row.services,
+  };
+}

@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config.js';
+import { type ClickHouse, openClickHouse } from '../../src/connections/clickhouse.js';
+import { migrationsFolder, readMigrations } from '../../src/connections/migration-files.js';
+import { splitStatements } from '../../src/connections/sql-text.js';
+import type { Scope } from '../../src/edge/scope.js';
+
+export const TENANT_A: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'a' };
+export const TENANT_B: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'b' };
+
+export type Table = 'telemetry_traces' | 'telemetry_logs' | 'telemetry_metrics';
+
+/** SQL of a column's value, by column name. */
+export type SqlRow = Record<string, string>;
+
+/** The embedded engine with the telemetry tables, empty, for tests of questions. One per process. */
+export class TelemetryStore {
+  private constructor(
+    readonly clickhouse: ClickHouse,
+    private readonly directory: string,
+  ) {}
+
+  static async open(): Promise<TelemetryStore> {
+    const directory = mkdtempSync(join(tmpdir(), 'telemetryflow-store-'));
+    const clickhouse = await openClickHouse(loadConfig({ DATA_DIR: directory }));
+    await clickhouse.ensureDatabase();
+    for (const { sql } of await readMigrations(join(migrationsFolder(), 'clickhouse'))) {
+      for (const statement of splitStatements(sql)) await clickhouse.command(statement);
+    }
+    return new TelemetryStore(clickhouse, directory);
+  }
+
+  /** Rows whose columns are SQL expressions; columns that are left out get their defaults. */
+  async insert(table: Table, scope: Scope, rows: SqlRow[]): Promise<void> {
+    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    const names = ['organization_id', 'workspace_id', 'tenant_id', ...columns].map((name) => `\`${name}\``);
+    const constants = [scope.organizationId, scope.workspaceId, scope.tenantId].map((id) => `'${id}'`);
+    const selects = rows.map((row) => {
+      const values = columns.map((column) => row[column] ?? missing(table, column));
+      return `SELECT ${[...constants, ...values].join(', ')}`;
+    });
+    await this.clickhouse.command(
+      `INSERT INTO ${table} (${names.join(', ')}) ${selects.join(' UNION ALL ')}`,
+    );
+  }
+
+  /** Rows made by one SELECT. */
+  async insertSelect(table: Table, columns: string, select: string): Promise<void> {
+    await this.clickhouse.command(`INSERT INTO ${table} (${columns}) ${select}`);
+  }
+
+  async close(): Promise<void> {
+    await this.clickhouse.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function missing(table: Table, column: string): never {
+  throw new Error(`Every row of an insert into ${table} needs ${column}`);
+}
+
+/** SQL of a point in time. */
+export const at = (unixNano: bigint) => `fromUnixTimestamp64Nano(toInt64(${unixNano}))`;
+/** SQL of an id. */
+export const id = (hex: string) => `unhex('${hex}')`;
+/** SQL of a text. */
+export const str = (text: string) => `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`;
+/** SQL of an attribute map; its types are all `s` unless given. As pairs, where the order or a repeated key matters. */
+export function attributes(map: Record<string, string> | [string, string][], types?: string): SqlRow {
+  const pairs = Array.isArray(map) ? map : Object.entries(map);
+  const entries = pairs.flatMap(([key, value]) => [str(key), str(value)]);
+  return {
+    attributes: `CAST(map(${entries.join(', ')}), 'Map(String, String)')`,
+    attribute_types: str(types ?? 's'.repeat(entries.length / 2)),
+  };
+}
