@@ -1,0 +1,351 @@
+import { AppError, PermanentError } from '../errors.js';
+import type { Signal } from '../signal.js';
+import { sumOf } from './backlog.js';
+import type {
+  AddResult,
+  FailedEntry,
+  IngestBatch,
+  IngestEntry,
+  IngestQueue,
+  QueueStats,
+  TakeLimits,
+  WaitingLane,
+} from './ingest-queue.js';
+import { type EntryMeta, metaOf } from './queue-records.js';
+import { type DiskQueueOptions, type QueueParts, startQueue } from './queue-startup.js';
+import { queueStats } from './queue-stats.js';
+import { type Batch, costOf, readBody, type StoredEntry, storedEntry } from './stored-entry.js';
+import { Waiters } from './waiters.js';
+
+/** What the client of a body was told. */
+interface Told {
+  rejected: number;
+  note: string;
+}
+
+const GIVE_BACK_MS = 1000;
+
+/**
+ * The ingestion queue on the disk journal; ingest-queue.ts says what it promises. Here is why a crash between any two
+ * steps keeps that. "Durable" is: written, fdatasync returned, file name synced.
+ *
+ * 1. `add`: entry record durable -> answered. Before: nobody was told; the entry may come back and then counts as
+ *    seen, so the client's second try is folded. Refused although bytes may be on disk: what counts in that segment
+ *    is written down before or together with the next acknowledgement (live or void record), because the client
+ *    sends the body again.
+ * 2. `take`: plan record (id, exact entries) durable -> given out. Before: nobody used the id. After: every restart
+ *    gives the same batch with the same id until it is done, so the insert is repeated with the same token.
+ * 3. `done`: recorded, durable a little later. A crash before gives the batch once more: the store folds it by its
+ *    token. The record names the entries, so it holds even if the plan is lost.
+ * 4. `split`: one plan record with both halves; of the plans that name an entry the latest counts. Before it is
+ *    durable the old batch stands, after it the halves do.
+ * 5. `fail`: file durable -> done record durable. In between the batch is still live: at the start its file is
+ *    dropped and the batch comes again. `retryFailed`: entry record (with the file's name) durable -> file deleted,
+ *    durably -> may be taken. In between: at the start the file is dropped.
+ * 6. A segment is deleted when its entries are durably done and what only it says is durable elsewhere: bodies seen
+ *    in the last ten minutes, plans of live batches, and which entries of other segments are done (segment-cleaner.ts).
+ *    One at a time, directory synced, so that no later deletion relies on one that is not durable.
+ * 7. Ids of batches start with the directory's random identity and a random number of this process, then count: an id
+ *    never repeats, whatever was deleted, damaged or copied.
+ *
+ * What damaged bytes can do: a lost entry record loses that entry (its bytes are set aside); the rest of its batch
+ * keeps the id. A lost done record gives a batch again, with its id. A lost plan record gives its entries again under
+ * a new id, a lost split record under the old one, a lost live record those that were done in the segment it was
+ * about: if they had been inserted, they are then stored twice. That is the only way to duplicates here.
+ */
+export class DiskIngestQueue implements IngestQueue {
+  private readonly waiters = new Waiters();
+  /** Bodies being written, by key: what their duplicates wait for; undefined if it failed. */
+  private readonly adding = new Map<string, Promise<Told | undefined>>();
+  private readonly closing = new AbortController();
+  private closed: Promise<void> | undefined;
+  private duplicates = 0;
+  private lastBatch = 0;
+
+  private constructor(private readonly parts: QueueParts) {}
+
+  /** Opens or creates the queue's directory. Damaged files are reported, never a reason not to start. */
+  static async open(options: DiskQueueOptions): Promise<DiskIngestQueue> {
+    return new DiskIngestQueue(await startQueue(options));
+  }
+
+  async add(entry: IngestEntry): Promise<AddResult> {
+    const { seen } = this.parts;
+    const key = seen.key(entry.signal, entry.scope, entry.contentHash);
+    const name = Buffer.from(key.buffer).toString('latin1');
+    for (;;) {
+      this.assertOpen();
+      const told = this.adding.has(name) ? await this.adding.get(name) : seen.find(key);
+      if (told) {
+        this.duplicates++;
+        return { duplicate: true, rejected: told.rejected, note: told.note };
+      }
+      if (!this.adding.has(name)) break;
+    }
+    this.assertRoom(entry.body.length);
+    const { rejected, note } = entry;
+    const meta = metaOf(entry, this.parts.settings.nowMs());
+    const writing = this.write(meta, entry.body, (stored) => {
+      seen.add({ key, addedAtMs: meta.addedAtMs, rejected, note });
+      this.enqueue(stored);
+    });
+    const told = writing.then(
+      () => ({ rejected, note }),
+      () => undefined,
+    );
+    this.adding.set(name, told);
+    try {
+      await writing;
+    } finally {
+      this.adding.delete(name);
+    }
+    return { duplicate: false };
+  }
+
+  async take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined> {
+    const { backlog } = this.parts;
+    while (!this.closing.signal.aborted && !abort.aborted) {
+      const nowMs = performance.now();
+      const batch = backlog.nextReady(signal, nowMs) ?? this.cutBatch(signal, limits, nowMs);
+      if (batch) {
+        const given = await this.give(batch, abort);
+        if (given) return given;
+      } else {
+        const dueAtMs = Math.min(backlog.nextReadyAtMs(signal), backlog.lanes[signal].nextDueAtMs(limits));
+        await this.waiters.wait(signal, limits, dueAtMs, abort);
+      }
+    }
+    return undefined;
+  }
+
+  done(view: IngestBatch): void {
+    const batch = this.held(view);
+    this.parts.backlog.remove(batch, true);
+    // Refused only by closing: then the batch comes again with the same id.
+    this.parts.journal.appendDone(batch.entries, false).catch(() => undefined);
+  }
+
+  retry(view: IngestBatch, delayMs: number): void {
+    this.putBack(this.held(view), delayMs);
+  }
+
+  async split(view: IngestBatch): Promise<void> {
+    const batch = this.held(view);
+    const { entries, signal } = batch;
+    if (entries.length < 2) throw new PermanentError('A batch of one entry cannot be split');
+    const middle = Math.ceil(entries.length / 2);
+    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
+    const { backlog, journal } = this.parts;
+    batch.holder = undefined;
+    await journal.appendPlans(halves, () => false);
+    backlog.remove(batch, false);
+    for (const half of halves) backlog.batches.set(half.id, half);
+    backlog.ready[signal].unshift(...halves);
+    this.waiters.ready(signal, Number.NEGATIVE_INFINITY);
+  }
+
+  async fail(view: IngestBatch, reason: string): Promise<void> {
+    const batch = this.held(view);
+    const { backlog, failed, journal, settings } = this.parts;
+    batch.holder = undefined;
+    try {
+      for (const [index, entry] of batch.entries.entries()) {
+        await failed.keep(batch, index, entry, backlog.takeBody(entry), reason, settings.nowMs());
+      }
+    } catch (error) {
+      this.putBack(batch, GIVE_BACK_MS);
+      throw new AppError('DISK_FULL', 'Cannot write to the failed set; the batch comes again', {
+        cause: error,
+      });
+    }
+    await journal.appendDone(batch.entries, true);
+    backlog.remove(batch, true);
+  }
+
+  async failed(): Promise<FailedEntry[]> {
+    return this.parts.failed.list().map(({ retentionDays: _, ...entry }) => entry);
+  }
+
+  async retryFailed(ids?: readonly string[]): Promise<number> {
+    this.assertOpen();
+    return this.parts.failed.retry(ids, async (meta, body, removeFile) => {
+      let stored: StoredEntry | undefined;
+      await this.write(meta, body, (entry) => {
+        stored = entry;
+      });
+      await removeFile();
+      if (stored) this.enqueue(stored);
+    });
+  }
+
+  async discardFailed(ids: readonly string[]): Promise<number> {
+    return this.parts.failed.discard(ids);
+  }
+
+  stats(): QueueStats {
+    return queueStats(this.parts, this.duplicates);
+  }
+
+  waiting(): WaitingLane[] {
+    return this.parts.backlog.waiting(this.parts.settings.nowMs());
+  }
+
+  close(): Promise<void> {
+    this.closed ??= this.shutDown();
+    return this.closed;
+  }
+
+  private async shutDown(): Promise<void> {
+    const { backlog, journal } = this.parts;
+    this.closing.abort();
+    this.waiters.wakeAll();
+    const idle = Object.values(backlog.ready).flat();
+    // So that the next process does not take them for batches this one died with.
+    if (idle.length > 0) journal.appendPlans(idle, () => false).catch(() => undefined);
+    await journal.close();
+  }
+
+  private assertOpen(): void {
+    if (this.closing.signal.aborted) throw new AppError('SHUTTING_DOWN', 'The program is stopping');
+  }
+
+  private assertRoom(bodyBytes: number): void {
+    const { backlog, failed, journal, settings } = this.parts;
+    const waiting = backlog.costBytes + failed.bytes;
+    if (waiting + costOf(bodyBytes) > settings.maxBacklogBytes) {
+      const allowed = settings.maxBacklogBytes;
+      throw new AppError('BACKLOG_FULL', `${waiting} of ${allowed} bytes wait for the store`, {
+        retryAfterSeconds: 1,
+      });
+    }
+    const { pendingBytes } = journal.journal;
+    if (pendingBytes > 0 && pendingBytes + bodyBytes > settings.maxPendingBytes) {
+      throw new AppError('BACKLOG_FULL', `${pendingBytes} bytes wait for the disk`, { retryAfterSeconds: 1 });
+    }
+  }
+
+  /** Resolves when the entry is durable; `onDurable` is called in the same step as it becomes so. */
+  private write(
+    meta: EntryMeta,
+    body: Uint8Array<ArrayBuffer>,
+    onDurable: (entry: StoredEntry) => void,
+  ): Promise<void> {
+    const { backlog, journal, ledger } = this.parts;
+    const bodyBytes = body.length;
+    backlog.costBytes += costOf(bodyBytes);
+    return new Promise((resolve, reject) => {
+      journal.appendEntry(
+        meta,
+        body,
+        (id, place) => {
+          const entry = storedEntry({ id, meta, bodyBytes, place }, performance.now(), body);
+          ledger.stored(entry);
+          backlog.count(entry);
+          onDurable(entry);
+          resolve();
+        },
+        (cause) => {
+          backlog.costBytes -= costOf(bodyBytes);
+          if (cause instanceof AppError) reject(cause);
+          else
+            reject(new AppError('DISK_FULL', 'The disk takes no more data', { retryAfterSeconds: 1, cause }));
+        },
+      );
+    });
+  }
+
+  private enqueue(entry: StoredEntry): void {
+    const lane = this.parts.backlog.lanes[entry.signal].add(entry);
+    this.waiters.added(entry.signal, lane, entry.queuedAtMs);
+  }
+
+  private cutBatch(signal: Signal, limits: TakeLimits, nowMs: number): Batch | undefined {
+    const { backlog } = this.parts;
+    const entries = backlog.lanes[signal].take(limits, nowMs);
+    if (!entries) return undefined;
+    const batch = this.newBatch(entries);
+    backlog.batches.set(batch.id, batch);
+    return batch;
+  }
+
+  private newBatch(entries: StoredEntry[]): Batch {
+    return {
+      id: `${this.parts.idPrefix}-${++this.lastBatch}`,
+      signal: entries[0].signal,
+      scope: entries[0].scope,
+      entries,
+      attempt: 0,
+      interruptions: 0,
+      holder: undefined,
+      dueAtMs: 0,
+      planSegment: 0,
+      isRecorded: false,
+    };
+  }
+
+  /** Gives a batch out once its plan is durable; undefined when `abort` or closing came first. */
+  private async give(batch: Batch, abort: AbortSignal): Promise<IngestBatch | undefined> {
+    batch.attempt++;
+    const view = this.viewOf(batch);
+    batch.holder = view;
+    if (batch.isRecorded) return view;
+    const recorded = this.parts.journal
+      .appendPlans([batch], () => true)
+      .then(
+        () => {
+          batch.isRecorded = true;
+        },
+        () => undefined,
+      );
+    await firstOf(recorded, abort);
+    if (batch.isRecorded && !abort.aborted) return view;
+    void recorded.then(() => {
+      batch.attempt--;
+      this.putBack(batch, 0);
+    });
+    return undefined;
+  }
+
+  private putBack(batch: Batch, delayMs: number): void {
+    batch.holder = undefined;
+    batch.dueAtMs = performance.now() + delayMs;
+    this.parts.backlog.ready[batch.signal].push(batch);
+    this.waiters.ready(batch.signal, batch.dueAtMs);
+  }
+
+  private viewOf(batch: Batch): IngestBatch {
+    const { id, signal, scope, attempt, interruptions } = batch;
+    const entries = batch.entries.map((entry) => ({
+      receivedAtMs: entry.receivedAtMs,
+      retentionDays: entry.retentionDays,
+      items: entry.items,
+      bytes: entry.bodyBytes,
+      read: async () => {
+        if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
+        return this.parts.backlog.takeBody(entry) ?? readBody(entry);
+      },
+    }));
+    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };
+    return view;
+  }
+
+  private held(view: IngestBatch): Batch {
+    const batch = this.parts.backlog.batches.get(view.id);
+    if (batch?.holder !== view) throw new AppError('INTERNAL', `Batch ${view.id} is not held by the caller`);
+    return batch;
+  }
+}
+
+async function firstOf(work: Promise<void>, abort: AbortSignal): Promise<void> {
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+    abort.addEventListener('abort', onAbort);
+    if (abort.aborted) resolve();
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    abort.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,186 @@
+import { join } from 'node:path';
+import { PermanentError } from '../errors.js';
+import { readFully, readWhole, removeIfThere, writeDurably } from './durable-files.js';
+import type { FileSystem } from './file-system.js';
+import type { FailedEntry } from './ingest-queue.js';
+import { HEADER_BYTES, readRecord, writeHeader } from './journal-record.js';
+import type { EntryMeta } from './queue-records.js';
+import type { Report } from './queue-report.js';
+import { type Batch, readBody, type StoredEntry, salvageBody } from './stored-entry.js';
+
+/** The file of a failed entry: one journal record with this marker; payload = length, `FailedFile` as JSON, body. */
+const MARKER = Buffer.from('TFFAILED');
+const FAILED_RECORD = 1;
+const SUFFIX = '.failed';
+const LENGTH_BYTES = 4;
+const MAX_REASON_LENGTH = 2000;
+/** Larger than any meta; the body is not read for a listing. */
+const META_READ_BYTES = 64 * 1024;
+
+/** What is kept of an entry besides its body. */
+export interface FailedFile extends FailedEntry {
+  retentionDays: number;
+}
+
+type Requeue = (
+  meta: EntryMeta,
+  body: Uint8Array<ArrayBuffer>,
+  removeFile: () => Promise<void>,
+) => Promise<void>;
+
+/** Entries that were given up, one file each, so that one can be looked at, retried or deleted alone. */
+export class FailedSet {
+  bytes = 0;
+  private readonly entries = new Map<string, FailedFile>();
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly fs: FileSystem,
+    private readonly directory: string,
+  ) {}
+
+  get size(): number {
+    return this.entries.size;
+  }
+
+  list(): FailedFile[] {
+    return [...this.entries.values()];
+  }
+
+  /**
+   * Reads the listing. The journal has the last word: a file is dropped when its batch is still live there (the
+   * crash came before the batch was recorded as failed) or its entry is back in the queue.
+   */
+  async load(liveBatches: ReadonlySet<string>, requeued: ReadonlySet<string>, report: Report): Promise<void> {
+    for (const name of await this.fs.list(this.directory)) {
+      const path = join(this.directory, name);
+      try {
+        if (name.endsWith('.tmp')) await this.fs.unlink(path);
+        if (!name.endsWith(SUFFIX)) continue;
+        const file = await this.readMeta(path);
+        if (liveBatches.has(file.batchId) || requeued.has(file.id)) await this.fs.unlink(path);
+        else this.remember(file);
+      } catch (error) {
+        report({ kind: 'problem', message: `Cannot read failed entry ${name}; it is left as it is`, error });
+      }
+    }
+    await this.fs.syncDirectory(this.directory);
+  }
+
+  /**
+   * Keeps one entry of a batch, durably; a file of an earlier try is replaced. Damaged bytes are kept as they are.
+   *
+   * @param body undefined: only on disk
+   */
+  async keep(
+    batch: Batch,
+    index: number,
+    entry: StoredEntry,
+    body: Uint8Array | undefined,
+    reason: string,
+    failedAtMs: number,
+  ): Promise<void> {
+    const { signal, scope, receivedAtMs, retentionDays, items, bodyBytes } = entry;
+    const bytes = body ?? (await readBody(entry).catch((error) => salvage(entry, error)));
+    const id = `${batch.id}.${index}`;
+    const file = { id, batchId: batch.id, signal, scope, receivedAtMs, failedAtMs, items, bytes: bodyBytes };
+    await this.write({ ...file, reason: reason.slice(0, MAX_REASON_LENGTH), retentionDays }, bytes);
+  }
+
+  /**
+   * Gives entries back to the queue, one after the other; returns how many. One that is damaged stays.
+   *
+   * @param requeue makes the entry durable, then calls `removeFile`, then lets it be taken
+   */
+  retry(ids: readonly string[] | undefined, requeue: Requeue): Promise<number> {
+    return this.alone(async () => {
+      let count = 0;
+      for (const file of this.chosen(ids)) {
+        const body = await this.readBody(file.id).catch(() => undefined);
+        if (!body) continue;
+        const { id, signal, scope, receivedAtMs, retentionDays, items } = file;
+        const entry = { signal, scope, receivedAtMs, retentionDays, items, rejected: 0, note: '' };
+        await requeue({ ...entry, addedAtMs: Date.now(), contentHash: '', failedId: id }, body, () =>
+          this.remove(id),
+        );
+        count++;
+      }
+      return count;
+    });
+  }
+
+  /** Deletes entries for good; returns how many. */
+  discard(ids: readonly string[]): Promise<number> {
+    return this.alone(async () => {
+      const files = this.chosen(ids);
+      for (const { id } of files) await this.remove(id);
+      return files.length;
+    });
+  }
+
+  private chosen(ids: readonly string[] | undefined): FailedFile[] {
+    if (ids === undefined) return this.list();
+    return [...new Set(ids)].map((id) => this.entries.get(id)).filter((file) => file !== undefined);
+  }
+
+  /** One change at a time: an entry must not be retried twice or deleted while it is retried. */
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.last.then(work);
+    this.last = result.catch(() => undefined);
+    return result;
+  }
+
+  private async write(file: FailedFile, body: Uint8Array): Promise<void> {
+    const json = Buffer.from(JSON.stringify(file));
+    const length = Buffer.alloc(LENGTH_BYTES);
+    length.writeUInt32LE(json.length);
+    const payload = [length, json, body];
+    const header = Buffer.alloc(HEADER_BYTES);
+    writeHeader(header, 0, { marker: MARKER, type: FAILED_RECORD, id: 0, payload });
+    await writeDurably(this.fs, this.pathOf(file.id), [header, ...payload]);
+    this.remember(file);
+  }
+
+  /** @throws PermanentError when the file is damaged */
+  private async readBody(id: string): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = await readWhole(this.fs, this.pathOf(id));
+    const record = readRecord(bytes, 0, MARKER);
+    if (!record) throw new PermanentError(`Failed entry ${id} is damaged`);
+    return new Uint8Array(record.payload.subarray(LENGTH_BYTES + record.payload.readUInt32LE(0)));
+  }
+
+  private async remove(id: string): Promise<void> {
+    await removeIfThere(this.fs, this.pathOf(id));
+    await this.fs.syncDirectory(this.directory);
+    this.bytes -= this.entries.get(id)?.bytes ?? 0;
+    this.entries.delete(id);
+  }
+
+  private remember(file: FailedFile): void {
+    this.bytes += file.bytes - (this.entries.get(file.id)?.bytes ?? 0);
+    this.entries.set(file.id, file);
+  }
+
+  private async readMeta(path: string): Promise<FailedFile> {
+    const file = await this.fs.open(path);
+    try {
+      const bytes = Buffer.alloc(META_READ_BYTES);
+      const count = await readFully(file, bytes, 0);
+      const start = HEADER_BYTES + LENGTH_BYTES;
+      const end = start + bytes.readUInt32LE(HEADER_BYTES);
+      if (end > count) throw new PermanentError(`${path} is too short`);
+      return JSON.parse(bytes.toString('utf8', start, end)) as FailedFile;
+    } finally {
+      await file.close();
+    }
+  }
+
+  private pathOf(id: string): string {
+    return join(this.directory, `${id}${SUFFIX}`);
+  }
+}
+
+async function salvage(entry: StoredEntry, error: unknown): Promise<Uint8Array> {
+  if (error instanceof PermanentError) return salvageBody(entry);
+  throw error;
+}

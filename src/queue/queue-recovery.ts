@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { errorCode, writeDurably } from './durable-files.js';
+import type { FileSystem } from './file-system.js';
+import { type Stretch, scanJournal } from './journal-recovery.js';
+import type { Report } from './queue-report.js';
+import { Replay } from './replay.js';
+import { Segment } from './segment.js';
+
+const CHUNK_BYTES = 1024 * 1024;
+const PAGE_BYTES = 4096;
+
+export interface Recovered {
+  segments: Segment[];
+  /** Segments that hold something this program must not delete. */
+  pinned: Set<Segment>;
+  replay: Replay;
+  damaged: number;
+  unknown: number;
+}
+
+/**
+ * Reads every segment into a `Replay`. Nothing found there stops the start: damaged places are copied to
+ * `corruptDirectory` and reported, a torn end is cut off, what cannot be read or understood is kept.
+ */
+export async function recoverJournal(
+  fs: FileSystem,
+  directory: string,
+  corruptDirectory: string,
+  report: Report,
+): Promise<Recovered> {
+  const recovered: Recovered = {
+    segments: [],
+    pinned: new Set(),
+    replay: new Replay(),
+    damaged: 0,
+    unknown: 0,
+  };
+  const context = { fs, corruptDirectory, report, recovered };
+  for (const name of (await fs.list(directory)).sort()) {
+    const segment = Segment.fromName(fs, directory, name);
+    if (!segment) continue;
+    recovered.segments.push(segment);
+    try {
+      await recoverSegment(context, segment);
+    } catch (error) {
+      recovered.pinned.add(segment);
+      report({ kind: 'problem', message: `Cannot read journal segment ${name}; it is kept as it is`, error });
+    }
+  }
+  recovered.replay.finish();
+  return recovered;
+}
+
+interface Context {
+  fs: FileSystem;
+  corruptDirectory: string;
+  report: Report;
+  recovered: Recovered;
+}
+
+async function recoverSegment({ fs, corruptDirectory, report, recovered }: Context, segment: Segment) {
+  const bytes = await readTolerantly(segment);
+  segment.bytes = bytes.length;
+  const scan = scanJournal(bytes, segment.marker);
+  for (const record of scan.records) {
+    const { offset, type, version } = record;
+    if (recovered.replay.add(segment, record)) continue;
+    recovered.unknown++;
+    recovered.pinned.add(segment);
+    report({ kind: 'unknown', file: segment.name, offset, type, version });
+  }
+  for (const stretch of scan.damaged) {
+    recovered.damaged++;
+    if (!(await setAside(fs, corruptDirectory, segment, bytes, stretch, report)))
+      recovered.pinned.add(segment);
+  }
+  if (scan.torn) await cutOff(segment, scan.torn, report);
+}
+
+/** Copies a damaged place to a file of its own, once; false when that failed. */
+async function setAside(
+  fs: FileSystem,
+  directory: string,
+  segment: Segment,
+  bytes: Buffer,
+  stretch: Stretch,
+  report: Report,
+): Promise<boolean> {
+  const name = `${segment.name.replace('.journal', '')}-${stretch.offset}.bin`;
+  const place = {
+    kind: 'damaged',
+    file: segment.name,
+    offset: stretch.offset,
+    bytes: stretch.bytes,
+  } as const;
+  try {
+    if ((await fs.list(directory)).includes(name)) return true;
+    const path = join(directory, name);
+    await writeDurably(fs, path, [bytes.subarray(stretch.offset, stretch.offset + stretch.bytes)]);
+    report({ ...place, savedAs: path });
+    return true;
+  } catch {
+    report({ ...place, savedAs: undefined });
+    return false;
+  }
+}
+
+async function cutOff(segment: Segment, torn: Stretch, report: Report): Promise<void> {
+  segment.bytes = torn.offset;
+  await segment.use(async (file) => {
+    await file.truncate(torn.offset);
+    await file.sync();
+  });
+  report({ kind: 'torn', file: segment.name, offset: torn.offset, bytes: torn.bytes });
+}
+
+/** The whole file; pages that the disk cannot read are zeros, and so damaged for the scan. */
+async function readTolerantly(segment: Segment): Promise<Buffer<ArrayBuffer>> {
+  return segment.use(async (file) => {
+    const bytes = Buffer.alloc(await file.size());
+    const read = async (from: number, to: number, stepBytes: number): Promise<void> => {
+      for (let at = from; at < to; ) {
+        const end = Math.min(at + stepBytes, to);
+        try {
+          const count = await file.read(bytes.subarray(at, end), at);
+          if (count === 0) return;
+          at += count;
+        } catch (error) {
+          if (errorCode(error) !== 'EIO') throw error;
+          if (stepBytes > PAGE_BYTES) await read(at, end, PAGE_BYTES);
+          at = end;
+        }
+      }
+    };
+    await read(0, bytes.length, CHUNK_BYTES);
+    return bytes;
+  });
+}
