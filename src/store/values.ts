@@ -107,9 +107,18 @@ export function decodeValue(text: string, type: string): Json {
       return null;
     case '[':
     case '{':
-      return new NestedReader(text, type).read();
+      return decodeNested(text, type);
     default:
       return text;
+  }
+}
+
+/** A text that does not fit its signature is shown as it stands: one damaged value must not hide a page of rows. */
+function decodeNested(text: string, type: string): Json {
+  try {
+    return new NestedReader(text, type).read();
+  } catch {
+    return text;
   }
 }
 
