@@ -43,6 +43,12 @@ function durationMs(text: string): number {
   return Number(match[1]) * MS_PER_UNIT[match[2]];
 }
 
+function seedOf(text: string | undefined): number {
+  if (text === undefined) return Math.floor(Math.random() * 2 ** 32);
+  if (!/^\d+$/.test(text)) throw new Error(`--seed ${text}: expected a whole number`);
+  return Number(text);
+}
+
 function url(name: string, text: string): string {
   if (!/^https?:\/\//.test(text) || !URL.canParse(text))
     throw new Error(`--${name} ${text}: expected an http URL`);
@@ -79,7 +85,7 @@ export function parseOptions(args: string[], env: NodeJS.ProcessEnv): DemoOption
     endpoint: url('endpoint', setting('endpoint') ?? 'http://127.0.0.1:4318'),
     api: url('api', setting('api') ?? 'http://127.0.0.1:3000'),
     json: values.json ?? (json !== undefined && json !== '' && json !== '0'),
-    seed: setting('seed') === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(setting('seed')),
+    seed: seedOf(setting('seed')),
     key: setting('key'),
   };
 }

@@ -53,7 +53,8 @@ async function main(): Promise<void> {
     case 'config':
       return console.log(describeConfig());
     case 'verify-otlp':
-      return void args;
+      process.exitCode = await (await import('./verify/verify-otlp.js')).verifyOtlpCommand(args);
+      return;
     case 'version':
     case '--version':
       return console.log(VERSION);

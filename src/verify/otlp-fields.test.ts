@@ -53,9 +53,7 @@ for (const signal of SIGNALS) {
     );
     // A log body is compared as a whole; of an item as a whole only what is derived from several fields.
     const whole = /(\.resource|\.(spans|logRecords|metrics|dataPoints|exemplars)\[\d+\])$/;
-    const covered = new Set(
-      compared.map((path) => path.replace(/ \(.*/, '')).filter((path) => !whole.test(path)),
-    );
+    const covered = new Set(compared.filter((path) => !path.endsWith(')') && !whole.test(path)));
     const isCovered = (leaf: string) =>
       [...leaf.matchAll(/[.[]|$/g)].some(({ index }) => covered.has(leaf.slice(0, index)));
     const elsewhere = [

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inspect, parseArgs } from 'node:util';
+import { StartupError } from '../errors.js';
 import type { Signal } from '../ingest/signal.js';
 import { type Encoding, OtlpClient } from './otlp-client.js';
 import { type Compared, compareItem, itemsOf, type Sent } from './otlp-compare.js';
@@ -19,7 +20,7 @@ export interface VerifyOptions {
 export interface VerifyResult {
   compared: number;
   different: number;
-  /** A line per field compared, as printed. */
+  /** What is printed: a line per field of the messages sent. */
   report: string[];
 }
 
@@ -54,6 +55,8 @@ interface Question {
 export async function verifyOtlp(options: VerifyOptions): Promise<VerifyResult> {
   const client = new OtlpClient(options.endpoint, options.api, options.key, options.timeoutMs ?? 15_000);
   const result: VerifyResult = { compared: 0, different: 0, report: [] };
+  // A resource is compared on every row that came with it, but told once.
+  const lines = new Set<string>();
   for (const encoding of ENCODINGS) {
     const ids = randomBytes(16).toString('hex');
     const firstUnixNano = BigInt(Date.now() - AGE_MS) * 1_000_000n + 123_457n;
@@ -65,9 +68,10 @@ export async function verifyOtlp(options: VerifyOptions): Promise<VerifyResult> 
       const found = compareAnswers(question, answers);
       result.compared += found.length;
       result.different += found.filter(({ same }) => !same).length;
-      result.report.push(...found.map((compared) => lineOf(encoding, compared)));
+      for (const compared of found) lines.add(lineOf(encoding, compared));
     }
   }
+  result.report = [...lines];
   return result;
 }
 
@@ -109,17 +113,23 @@ function lineOf(encoding: Encoding, { otlp, api, expected, actual, same }: Compa
   return `DIFFERENT  ${encoding}  ${otlp}  ->  ${api}: expected ${show(expected)}, got ${show(actual)}`;
 }
 
+function parseOptions(args: string[]) {
+  const text = { type: 'string' } as const;
+  const help = { type: 'boolean', short: 'h' } as const;
+  try {
+    return parseArgs({ args, options: { endpoint: text, api: text, key: text, timeout: text, help } }).values;
+  } catch (error) {
+    throw new StartupError(`${(error as Error).message}\n\n${USAGE}`);
+  }
+}
+
 /**
  * The command: prints every field compared and the totals.
  *
  * @returns the exit code: 0 when all is the same, 1 otherwise
  */
 export async function verifyOtlpCommand(args: string[]): Promise<number> {
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({
-    args,
-    options: { endpoint: text, api: text, key: text, timeout: text, help: { type: 'boolean', short: 'h' } },
-  });
+  const values = parseOptions(args);
   if (values.help) {
     console.log(USAGE);
     return 0;
@@ -127,6 +137,7 @@ export async function verifyOtlpCommand(args: string[]): Promise<number> {
   const { endpoint, api, timeout, key } = { ...DEFAULTS, ...values };
   const trimmed = (url: string) => url.replace(/\/+$/, '');
   const timeoutMs = Number(timeout) * 1000;
+  if (!(timeoutMs > 0)) throw new StartupError(`--timeout ${timeout}: expected seconds`);
   const result = await verifyOtlp({ endpoint: trimmed(endpoint), api: trimmed(api), key, timeoutMs });
   const { compared, different, report } = result;
   console.log(report.join('\n'));
