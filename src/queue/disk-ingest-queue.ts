@@ -1,6 +1,6 @@
-import { AppError, PermanentError } from '../errors.js';
+import { AppError } from '../errors.js';
 import type { Signal } from '../signal.js';
-import { sumOf } from './backlog.js';
+import { BatchDesk } from './batch-desk.js';
 import type {
   AddResult,
   FailedEntry,
@@ -14,16 +14,13 @@ import type {
 import { type EntryMeta, metaOf } from './queue-records.js';
 import { type DiskQueueOptions, type QueueParts, startQueue } from './queue-startup.js';
 import { queueStats } from './queue-stats.js';
-import { type Batch, costOf, readBody, type StoredEntry, storedEntry } from './stored-entry.js';
-import { Waiters } from './waiters.js';
+import { costOf, type StoredEntry, storedEntry } from './stored-entry.js';
 
 /** What the client of a body was told. */
 interface Told {
   rejected: number;
   note: string;
 }
-
-const GIVE_BACK_MS = 1000;
 
 /**
  * The ingestion queue on the disk journal; ingest-queue.ts says what it promises. Here is why a crash between any two
@@ -54,15 +51,17 @@ const GIVE_BACK_MS = 1000;
  * about: if they had been inserted, they are then stored twice. That is the only way to duplicates here.
  */
 export class DiskIngestQueue implements IngestQueue {
-  private readonly waiters = new Waiters();
   /** Bodies being written, by key: what their duplicates wait for; undefined if it failed. */
   private readonly adding = new Map<string, Promise<Told | undefined>>();
   private readonly closing = new AbortController();
   private closed: Promise<void> | undefined;
   private duplicates = 0;
-  private lastBatch = 0;
 
-  private constructor(private readonly parts: QueueParts) {}
+  private readonly desk: BatchDesk;
+
+  private constructor(private readonly parts: QueueParts) {
+    this.desk = new BatchDesk(parts, this.closing.signal);
+  }
 
   /** Opens or creates the queue's directory. Damaged files are reported, never a reason not to start. */
   static async open(options: DiskQueueOptions): Promise<DiskIngestQueue> {
@@ -87,7 +86,7 @@ export class DiskIngestQueue implements IngestQueue {
     const meta = metaOf(entry, this.parts.settings.nowMs());
     const writing = this.write(meta, entry.body, (stored) => {
       seen.add({ key, addedAtMs: meta.addedAtMs, rejected, note });
-      this.enqueue(stored);
+      this.desk.enqueue(stored);
     });
     const told = writing.then(
       () => ({ rejected, note }),
@@ -102,64 +101,24 @@ export class DiskIngestQueue implements IngestQueue {
     return { duplicate: false };
   }
 
-  async take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined> {
-    const { backlog } = this.parts;
-    while (!this.closing.signal.aborted && !abort.aborted) {
-      const nowMs = performance.now();
-      const batch = backlog.nextReady(signal, nowMs) ?? this.cutBatch(signal, limits, nowMs);
-      if (batch) {
-        const given = await this.give(batch, abort);
-        if (given) return given;
-      } else {
-        const dueAtMs = Math.min(backlog.nextReadyAtMs(signal), backlog.lanes[signal].nextDueAtMs(limits));
-        await this.waiters.wait(signal, limits, dueAtMs, abort);
-      }
-    }
-    return undefined;
+  take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined> {
+    return this.desk.take(signal, limits, abort);
   }
 
-  done(view: IngestBatch): void {
-    const batch = this.held(view);
-    this.parts.backlog.remove(batch, true);
-    // Refused only by closing: then the batch comes again with the same id.
-    this.parts.journal.appendDone(batch.entries, false).catch(() => undefined);
+  done(batch: IngestBatch): void {
+    this.desk.done(batch);
   }
 
-  retry(view: IngestBatch, delayMs: number): void {
-    this.putBack(this.held(view), delayMs);
+  retry(batch: IngestBatch, delayMs: number): void {
+    this.desk.retry(batch, delayMs);
   }
 
-  async split(view: IngestBatch): Promise<void> {
-    const batch = this.held(view);
-    const { entries, signal } = batch;
-    if (entries.length < 2) throw new PermanentError('A batch of one entry cannot be split');
-    const middle = Math.ceil(entries.length / 2);
-    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
-    const { backlog, journal } = this.parts;
-    batch.holder = undefined;
-    await journal.appendPlans(halves, () => false);
-    backlog.remove(batch, false);
-    for (const half of halves) backlog.batches.set(half.id, half);
-    backlog.ready[signal].unshift(...halves);
-    this.waiters.ready(signal, Number.NEGATIVE_INFINITY);
+  split(batch: IngestBatch): Promise<void> {
+    return this.desk.split(batch);
   }
 
-  async fail(view: IngestBatch, reason: string): Promise<void> {
-    const batch = this.held(view);
-    const { backlog, failed, journal, settings } = this.parts;
-    batch.holder = undefined;
-    try {
-      for (const [index, entry] of batch.entries.entries()) {
-        await failed.keep(batch, index, entry, backlog.takeBody(entry), reason, settings.nowMs());
-      }
-    } catch (error) {
-      this.putBack(batch, GIVE_BACK_MS);
-      throw new AppError('DISK_FULL', 'Cannot write to the failed set; the batch comes again', {
-        cause: error,
-      });
-    }
-    await journal.appendDone(batch.entries, true);
-    backlog.remove(batch, true);
+  fail(batch: IngestBatch, reason: string): Promise<void> {
+    return this.desk.fail(batch, reason);
   }
 
   async failed(): Promise<FailedEntry[]> {
@@ -174,7 +133,7 @@ export class DiskIngestQueue implements IngestQueue {
         stored = entry;
       });
       await removeFile();
-      if (stored) this.enqueue(stored);
+      if (stored) this.desk.enqueue(stored);
     });
   }
 
@@ -198,7 +157,6 @@ export class DiskIngestQueue implements IngestQueue {
   private async shutDown(): Promise<void> {
     const { backlog, journal } = this.parts;
     this.closing.abort();
-    this.waiters.wakeAll();
     const idle = Object.values(backlog.ready).flat();
     // So that the next process does not take them for batches this one died with.
     if (idle.length > 0) journal.appendPlans(idle, () => false).catch(() => undefined);
@@ -252,100 +210,5 @@ export class DiskIngestQueue implements IngestQueue {
         },
       );
     });
-  }
-
-  private enqueue(entry: StoredEntry): void {
-    const lane = this.parts.backlog.lanes[entry.signal].add(entry);
-    this.waiters.added(entry.signal, lane, entry.queuedAtMs);
-  }
-
-  private cutBatch(signal: Signal, limits: TakeLimits, nowMs: number): Batch | undefined {
-    const { backlog } = this.parts;
-    const entries = backlog.lanes[signal].take(limits, nowMs);
-    if (!entries) return undefined;
-    const batch = this.newBatch(entries);
-    backlog.batches.set(batch.id, batch);
-    return batch;
-  }
-
-  private newBatch(entries: StoredEntry[]): Batch {
-    return {
-      id: `${this.parts.idPrefix}-${++this.lastBatch}`,
-      signal: entries[0].signal,
-      scope: entries[0].scope,
-      entries,
-      attempt: 0,
-      interruptions: 0,
-      holder: undefined,
-      dueAtMs: 0,
-      planSegment: 0,
-      isRecorded: false,
-    };
-  }
-
-  /** Gives a batch out once its plan is durable; undefined when `abort` or closing came first. */
-  private async give(batch: Batch, abort: AbortSignal): Promise<IngestBatch | undefined> {
-    batch.attempt++;
-    const view = this.viewOf(batch);
-    batch.holder = view;
-    if (batch.isRecorded) return view;
-    const recorded = this.parts.journal
-      .appendPlans([batch], () => true)
-      .then(
-        () => {
-          batch.isRecorded = true;
-        },
-        () => undefined,
-      );
-    await firstOf(recorded, abort);
-    if (batch.isRecorded && !abort.aborted) return view;
-    void recorded.then(() => {
-      batch.attempt--;
-      this.putBack(batch, 0);
-    });
-    return undefined;
-  }
-
-  private putBack(batch: Batch, delayMs: number): void {
-    batch.holder = undefined;
-    batch.dueAtMs = performance.now() + delayMs;
-    this.parts.backlog.ready[batch.signal].push(batch);
-    this.waiters.ready(batch.signal, batch.dueAtMs);
-  }
-
-  private viewOf(batch: Batch): IngestBatch {
-    const { id, signal, scope, attempt, interruptions } = batch;
-    const entries = batch.entries.map((entry) => ({
-      receivedAtMs: entry.receivedAtMs,
-      retentionDays: entry.retentionDays,
-      items: entry.items,
-      bytes: entry.bodyBytes,
-      read: async () => {
-        if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
-        return this.parts.backlog.takeBody(entry) ?? readBody(entry);
-      },
-    }));
-    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };
-    return view;
-  }
-
-  private held(view: IngestBatch): Batch {
-    const batch = this.parts.backlog.batches.get(view.id);
-    if (batch?.holder !== view) throw new AppError('INTERNAL', `Batch ${view.id} is not held by the caller`);
-    return batch;
-  }
-}
-
-async function firstOf(work: Promise<void>, abort: AbortSignal): Promise<void> {
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<void>((resolve) => {
-    onAbort = resolve;
-    abort.addEventListener('abort', onAbort);
-    if (abort.aborted) resolve();
-  });
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    abort.removeEventListener('abort', onAbort);
   }
 }

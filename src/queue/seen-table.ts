@@ -100,6 +100,11 @@ export class SeenTable {
   }
 }
 
+const scratch = new Uint32Array(KEY_WORDS);
+const scratchBytes = new Uint8Array(scratch.buffer);
+
+/** The key's words, valid until the next call. */
 function toWords(key: Uint8Array): Uint32Array {
-  return new Uint32Array(key.slice(0, KEY_WORDS * 4).buffer);
+  scratchBytes.set(key);
+  return scratch;
 }

@@ -1,0 +1,178 @@
+import { AppError, PermanentError } from '../errors.js';
+import type { Signal } from '../signal.js';
+import { sumOf } from './backlog.js';
+import type { IngestBatch, TakeLimits } from './ingest-queue.js';
+import type { QueueParts } from './queue-startup.js';
+import { type Batch, readBody, type StoredEntry } from './stored-entry.js';
+import { Waiters } from './waiters.js';
+
+const GIVE_BACK_MS = 1000;
+
+/** The way of a batch: cut, planned, given out, and what its holder then says about it. See disk-ingest-queue.ts. */
+export class BatchDesk {
+  private readonly waiters = new Waiters();
+  private lastBatch = 0;
+
+  constructor(
+    private readonly parts: QueueParts,
+    private readonly closing: AbortSignal,
+  ) {
+    closing.addEventListener('abort', () => this.waiters.wakeAll());
+  }
+
+  /** A durable entry may be taken from now on. */
+  enqueue(entry: StoredEntry): void {
+    const lane = this.parts.backlog.lanes[entry.signal].add(entry);
+    this.waiters.added(entry.signal, lane, entry.queuedAtMs);
+  }
+
+  async take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined> {
+    const { backlog } = this.parts;
+    while (!this.closing.aborted && !abort.aborted) {
+      const nowMs = performance.now();
+      const batch = backlog.nextReady(signal, nowMs) ?? this.cutBatch(signal, limits, nowMs);
+      if (batch) {
+        const given = await this.give(batch, abort);
+        if (given) return given;
+      } else {
+        const dueAtMs = Math.min(backlog.nextReadyAtMs(signal), backlog.lanes[signal].nextDueAtMs(limits));
+        await this.waiters.wait(signal, limits, dueAtMs, abort);
+      }
+    }
+    return undefined;
+  }
+
+  done(view: IngestBatch): void {
+    const batch = this.held(view);
+    this.parts.backlog.remove(batch, true);
+    // Refused only by closing: then the batch comes again with the same id.
+    this.parts.journal.appendDone(batch.entries, false).catch(() => undefined);
+  }
+
+  retry(view: IngestBatch, delayMs: number): void {
+    this.putBack(this.held(view), delayMs);
+  }
+
+  async split(view: IngestBatch): Promise<void> {
+    const batch = this.held(view);
+    const { entries, signal } = batch;
+    if (entries.length < 2) throw new PermanentError('A batch of one entry cannot be split');
+    const middle = Math.ceil(entries.length / 2);
+    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
+    const { backlog, journal } = this.parts;
+    batch.holder = undefined;
+    await journal.appendPlans(halves, () => false);
+    backlog.remove(batch, false);
+    for (const half of halves) backlog.batches.set(half.id, half);
+    backlog.ready[signal].unshift(...halves);
+    this.waiters.ready(signal, Number.NEGATIVE_INFINITY);
+  }
+
+  async fail(view: IngestBatch, reason: string): Promise<void> {
+    const batch = this.held(view);
+    const { backlog, failed, journal, settings } = this.parts;
+    batch.holder = undefined;
+    try {
+      for (const [index, entry] of batch.entries.entries()) {
+        await failed.keep(batch, index, entry, backlog.takeBody(entry), reason, settings.nowMs());
+      }
+    } catch (error) {
+      this.putBack(batch, GIVE_BACK_MS);
+      throw new AppError('DISK_FULL', 'Cannot write to the failed set; the batch comes again', {
+        cause: error,
+      });
+    }
+    await journal.appendDone(batch.entries, true);
+    backlog.remove(batch, true);
+  }
+
+  private cutBatch(signal: Signal, limits: TakeLimits, nowMs: number): Batch | undefined {
+    const { backlog } = this.parts;
+    const entries = backlog.lanes[signal].take(limits, nowMs);
+    if (!entries) return undefined;
+    const batch = this.newBatch(entries);
+    backlog.batches.set(batch.id, batch);
+    return batch;
+  }
+
+  private newBatch(entries: StoredEntry[]): Batch {
+    return {
+      id: `${this.parts.idPrefix}-${++this.lastBatch}`,
+      signal: entries[0].signal,
+      scope: entries[0].scope,
+      entries,
+      attempt: 0,
+      interruptions: 0,
+      holder: undefined,
+      dueAtMs: 0,
+      planSegment: 0,
+      isRecorded: false,
+    };
+  }
+
+  /** Gives a batch out once its plan is durable; undefined when `abort` or closing came first. */
+  private async give(batch: Batch, abort: AbortSignal): Promise<IngestBatch | undefined> {
+    batch.attempt++;
+    const view = this.viewOf(batch);
+    batch.holder = view;
+    if (batch.isRecorded) return view;
+    const recorded = this.parts.journal
+      .appendPlans([batch], () => true)
+      .then(
+        () => {
+          batch.isRecorded = true;
+        },
+        () => undefined,
+      );
+    await firstOf(recorded, abort);
+    if (batch.isRecorded && !abort.aborted && !this.closing.aborted) return view;
+    void recorded.then(() => {
+      batch.attempt--;
+      this.putBack(batch, 0);
+    });
+    return undefined;
+  }
+
+  private putBack(batch: Batch, delayMs: number): void {
+    batch.holder = undefined;
+    batch.dueAtMs = performance.now() + delayMs;
+    this.parts.backlog.ready[batch.signal].push(batch);
+    this.waiters.ready(batch.signal, batch.dueAtMs);
+  }
+
+  private viewOf(batch: Batch): IngestBatch {
+    const { id, signal, scope, attempt, interruptions } = batch;
+    const entries = batch.entries.map((entry) => ({
+      receivedAtMs: entry.receivedAtMs,
+      retentionDays: entry.retentionDays,
+      items: entry.items,
+      bytes: entry.bodyBytes,
+      read: async () => {
+        if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
+        return this.parts.backlog.takeBody(entry) ?? readBody(entry);
+      },
+    }));
+    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };
+    return view;
+  }
+
+  private held(view: IngestBatch): Batch {
+    const batch = this.parts.backlog.batches.get(view.id);
+    if (batch?.holder !== view) throw new AppError('INTERNAL', `Batch ${view.id} is not held by the caller`);
+    return batch;
+  }
+}
+
+async function firstOf(work: Promise<void>, abort: AbortSignal): Promise<void> {
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+    abort.addEventListener('abort', onAbort);
+    if (abort.aborted) resolve();
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    abort.removeEventListener('abort', onAbort);
+  }
+}
