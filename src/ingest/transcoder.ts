@@ -1,29 +1,199 @@
+import { AppError } from '../errors.js';
+import { ByteSink } from './byte-sink.js';
+import { BAD_ENTRY, Resources, Scopes } from './contexts.js';
+import { buildBlock, type NamedColumn, type NativeBlock } from './native-block.js';
 import type { Signal } from './signal.js';
-import type { TimeWindow } from './time-window.js';
+import type { SignalTable } from './signal-table.js';
+import { TimeBounds, type TimeWindow } from './time-window.js';
+import { LogsTable } from './transcode-logs.js';
+import { MetricsTable } from './transcode-metrics.js';
+import { TracesTable } from './transcode-traces.js';
+import { longLength, readVarint32, skipField, varintEnd } from './wire.js';
 
-/** The bytes of ONE block in ClickHouse's Native format, and what is needed to insert them. */
-export interface NativeBlock {
-  rows: number;
-  /** Column names for the INSERT column list; those with dots need backticks. */
-  columns: string[];
-  /** Column list with types for `file('x', Native, '<structure>')`: no quotes in it, names already in backticks. */
-  structure: string;
-  /** The block, in order. Views of buffers that the next `add` writes to again. */
-  chunks: Uint8Array[];
-  /** Items of the added bodies that did not become rows. */
-  rejected: number;
+export type { NativeBlock };
+
+/**
+ * Turns OTLP bodies of one signal into one block of ClickHouse's Native format: a cursor walks over the protobuf
+ * bytes and appends to one growing buffer per column, without an object or string per item.
+ *
+ * The same bodies and windows give the same bytes.
+ */
+export class Transcoder {
+  private readonly table: SignalTable;
+  private readonly resources = new Resources();
+  private readonly scopes = new Scopes();
+  private readonly columns: NamedColumn[];
+  private readonly bounds = new TimeBounds();
+  private readonly source = new ByteSink(0);
+
+  constructor(readonly signal: Signal) {
+    this.table = createTable(signal);
+    this.columns = [...this.table.columns, ...this.resources.columns, ...this.scopes.columns];
+  }
+
+  /** Rows so far. */
+  get rows(): number {
+    return this.table.rows;
+  }
+
+  /** Bytes of memory the rows so far take in their columns; the block will have about as many. */
+  get byteLength(): number {
+    let bytes = 0;
+    for (const { column } of this.columns) bytes += column.byteLength;
+    return bytes;
+  }
+
+  /**
+   * Adds the items of a body that `checkBody` accepted; the ones it counts as rejected are left out.
+   *
+   * @param window the one the body was checked with
+   * @throws AppError MALFORMED_BODY for a body that was not checked; the transcoder is then empty
+   */
+  add(body: Uint8Array, window: TimeWindow): void {
+    this.bounds.set(window);
+    this.source.wrap(body);
+    try {
+      this.addBody(body.length);
+    } catch (error) {
+      this.reset();
+      if (!(error instanceof RangeError)) throw error;
+      throw new AppError('MALFORMED_BODY', 'Not an OTLP protobuf message', { cause: error });
+    } finally {
+      this.source.wrap(NOTHING);
+    }
+  }
+
+  /**
+   * The block of all rows. The transcoder is then empty and reuses its memory: write the chunks out before the next
+   * `add`.
+   */
+  finish(): NativeBlock {
+    const block = buildBlock(this.columns, this.rows, this.table.rejected);
+    this.reset();
+    return block;
+  }
+
+  /** Drops all rows. */
+  reset(): void {
+    this.table.reset();
+    this.resources.reset();
+    this.scopes.reset();
+  }
+
+  private addBody(end: number): void {
+    const { bytes } = this.source;
+    let pos = 0;
+    while (pos < end) {
+      const tag = readVarint32(bytes, pos, end);
+      pos = varintEnd[0];
+      if (tag === 0x0a) {
+        const length = longLength(bytes, pos, end);
+        pos = varintEnd[0];
+        this.addResourceBlock(pos, pos + length);
+        pos += length;
+      } else pos = skipField(bytes, tag, pos, end);
+    }
+  }
+
+  /** Resource{Spans,Logs,Metrics}. The resource may stand behind what it applies to, so it is looked for first. */
+  private addResourceBlock(begin: number, end: number): void {
+    const { source, table } = this;
+    this.findHeader(begin, end);
+    let isDead = false;
+    for (const [at, until] of this.replacedHeaders) {
+      if (this.resources.find(source, at, until, 0, 0) === BAD_ENTRY) isDead = true;
+    }
+    const entry = this.resources.find(source, this.headerAt, this.headerEnd, this.urlAt, this.urlEnd);
+    const rowsBefore = table.rows;
+    const { bytes } = source;
+    for (let pos = begin; pos < end; ) {
+      const tag = readVarint32(bytes, pos, end);
+      pos = varintEnd[0];
+      if (tag === 0x12) {
+        const length = longLength(bytes, pos, end);
+        pos = varintEnd[0];
+        this.addScopeBlock(pos, pos + length, isDead || entry === BAD_ENTRY);
+        pos += length;
+      } else pos = skipField(bytes, tag, pos, end);
+    }
+    this.resources.extend(entry, table.rows - rowsBefore);
+  }
+
+  /** Scope{Spans,Logs,Metrics}. */
+  private addScopeBlock(begin: number, end: number, isResourceDead: boolean): void {
+    const { source, table, bounds } = this;
+    const { bytes } = source;
+    this.findHeader(begin, end);
+    let isDead = isResourceDead;
+    for (const [at, until] of this.replacedHeaders) {
+      if (this.scopes.find(source, at, until, 0, 0) === BAD_ENTRY) isDead = true;
+    }
+    const entry = this.scopes.find(source, this.headerAt, this.headerEnd, this.urlAt, this.urlEnd);
+    if (entry === BAD_ENTRY) isDead = true;
+    const rowsBefore = table.rows;
+    for (let pos = begin; pos < end; ) {
+      const tag = readVarint32(bytes, pos, end);
+      pos = varintEnd[0];
+      if (tag === 0x12) {
+        const length = longLength(bytes, pos, end);
+        pos = varintEnd[0];
+        if (isDead) table.rejected += table.countItems(source, pos, pos + length);
+        else table.addItem(source, pos, pos + length, bounds);
+        pos += length;
+      } else pos = skipField(bytes, tag, pos, end);
+    }
+    this.scopes.extend(entry, table.rows - rowsBefore);
+  }
+
+  /** What `findHeader` found: the last field 1 (resource or scope) and field 3 (schema URL), empty when missing. */
+  private headerAt = 0;
+  private headerEnd = 0;
+  private urlAt = 0;
+  private urlEnd = 0;
+  private readonly replacedHeaders: [at: number, end: number][] = [];
+
+  private findHeader(begin: number, end: number): void {
+    const { bytes } = this.source;
+    this.headerAt = -1;
+    this.headerEnd = -1;
+    this.urlAt = 0;
+    this.urlEnd = 0;
+    this.replacedHeaders.length = 0;
+    for (let pos = begin; pos < end; ) {
+      const tag = readVarint32(bytes, pos, end);
+      pos = varintEnd[0];
+      if (tag !== 0x0a && tag !== 0x1a) {
+        pos = skipField(bytes, tag, pos, end);
+        continue;
+      }
+      const length = longLength(bytes, pos, end);
+      pos = varintEnd[0];
+      if (tag === 0x1a) {
+        this.urlAt = pos;
+        this.urlEnd = pos + length;
+      } else {
+        if (this.headerAt >= 0) this.replacedHeaders.push([this.headerAt, this.headerEnd]);
+        this.headerAt = pos;
+        this.headerEnd = pos + length;
+      }
+      pos += length;
+    }
+    if (this.headerAt < 0) {
+      this.headerAt = 0;
+      this.headerEnd = 0;
+    }
+  }
 }
 
-/** Turns OTLP bodies of one signal into one Native block. */
-export class Transcoder {
-  readonly rows = 0;
-  readonly byteLength = 0;
+const NOTHING = new Uint8Array(0);
 
-  constructor(readonly signal: Signal) {}
-
-  add(_body: Uint8Array, _window: TimeWindow): void {}
-
-  finish(): NativeBlock {
-    return { rows: 0, columns: [], structure: '', chunks: [], rejected: 0 };
+function createTable(signal: Signal): SignalTable {
+  switch (signal) {
+    case 'traces':
+      return new TracesTable();
+    case 'logs':
+      return new LogsTable();
+    case 'metrics':
+      return new MetricsTable();
   }
 }

@@ -98,3 +98,37 @@ export function isUtf8Text(bytes: Uint8Array, pos: number, end: number): boolean
   }
   return true;
 }
+
+/** What reading a body throws that did not pass the check first. */
+export function notChecked(): RangeError {
+  return new RangeError('bytes that the check pass would have refused');
+}
+
+/**
+ * The length at `pos` of a checked body; the position after it is left in `varintEnd`.
+ *
+ * @throws RangeError when the field runs past `end`
+ */
+export function longLength(bytes: Uint8Array, pos: number, end: number): number {
+  const length = readLength(bytes, pos, end);
+  if (length < 0 || varintEnd[0] + length > end) throw notChecked();
+  return length;
+}
+
+/**
+ * The position after the payload at `pos` of a field with this tag.
+ *
+ * @throws RangeError when the field runs past `end` or the wire type is not one of OTLP's
+ */
+export function skipField(bytes: Uint8Array, tag: number, pos: number, end: number): number {
+  let next = -1;
+  if ((tag & 7) === 0) {
+    if (readVarint64(bytes, pos, end) === 0) next = varintEnd[0];
+  } else if ((tag & 7) === 1) next = pos + 8;
+  else if ((tag & 7) === 2) {
+    const length = longLength(bytes, pos, end);
+    next = varintEnd[0] + length;
+  } else if ((tag & 7) === 5) next = pos + 4;
+  if (next < 0 || next > end) throw notChecked();
+  return next;
+}

@@ -1,0 +1,16 @@
+import type { ByteSink } from './byte-sink.js';
+import type { NamedColumn } from './native-block.js';
+import type { TimeBounds } from './time-window.js';
+
+/** The columns of one signal's table that differ from item to item. */
+export interface SignalTable {
+  readonly rows: number;
+  rejected: number;
+  readonly columns: readonly NamedColumn[];
+  /** Adds the message at [pos, end) of a scope (span, log record or metric) as rows; counts what it rejects. */
+  addItem(source: ByteSink, pos: number, end: number, bounds: TimeBounds): void;
+  /** How many items `addItem` would see. */
+  countItems(source: ByteSink, pos: number, end: number): number;
+  /** Empties it and keeps the memory. */
+  reset(): void;
+}
