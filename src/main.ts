@@ -74,7 +74,6 @@ async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
     logger: false,
     abortOnError: false,
   });
-  app.setGlobalPrefix('api/v1', { exclude: ['health/live', 'health/ready', 'metrics'] });
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
   fastify.addHook('onSend', async (request, reply) => {
     reply.header('x-correlation-id', request.id);
