@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AppError } from '../errors.js';
-import { ByteBudget } from './byte-budget.js';
+import { ByteBudget, Holding } from './byte-budget.js';
 
 describe('The byte budget', () => {
   it('lets in what fits and makes the rest wait in order', async () => {
@@ -45,5 +45,41 @@ describe('The byte budget', () => {
     release();
     release();
     assert.equal(budget.stats().usedBytes, 0, 'giving back twice counts once');
+  });
+});
+
+describe('What a request holds of the budget', () => {
+  it('grows step by step, and is given back as a whole', async () => {
+    const budget = new ByteBudget(100, 20);
+    const holding = new Holding(budget);
+    await holding.growTo(10);
+    await holding.growTo(40);
+    await holding.growTo(30);
+    assert.equal(budget.stats().usedBytes, 40);
+    await assert.rejects(
+      new Holding(budget).growTo(70),
+      (error) => error instanceof AppError && error.status === 503,
+    );
+    holding.release();
+    assert.equal(budget.stats().usedBytes, 0);
+  });
+
+  it('never waits for more than there is in all', async () => {
+    const budget = new ByteBudget(100, 20);
+    const holding = new Holding(budget);
+    await holding.growTo(60);
+    await holding.growTo(1000);
+    assert.equal(budget.stats().usedBytes, 100);
+  });
+
+  it('keeps nothing when it is admitted after its request has gone', async () => {
+    const budget = new ByteBudget(100, 1000);
+    const release = await budget.acquire(100);
+    const holding = new Holding(budget);
+    const growing = holding.growTo(50);
+    holding.release();
+    release();
+    await growing;
+    assert.equal(budget.stats().usedBytes, 0);
   });
 });

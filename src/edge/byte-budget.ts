@@ -17,7 +17,7 @@ export class ByteBudget {
   private readonly waiters: Waiter[] = [];
 
   constructor(
-    private readonly maxBytes: number,
+    readonly maxBytes: number,
     private readonly maxWaitMs: number,
   ) {}
 
@@ -69,5 +69,34 @@ export class ByteBudget {
       clearTimeout(waiter.timer);
       waiter.admit(this.take(waiter.bytes));
     }
+  }
+}
+
+/** What one request has of the budget: it grows with the body, so that bytes count when they are there. */
+export class Holding {
+  private bytes = 0;
+  private isReleased = false;
+  private readonly parts: (() => void)[] = [];
+
+  constructor(private readonly budget: ByteBudget) {}
+
+  /**
+   * Resolves when it is at least `bytes`, or the whole budget. One call at a time.
+   *
+   * @throws AppError UNAVAILABLE when there is no room in time
+   */
+  async growTo(bytes: number): Promise<void> {
+    const more = Math.min(bytes, this.budget.maxBytes) - this.bytes;
+    if (more <= 0) return;
+    const release = await this.budget.acquire(more);
+    if (this.isReleased) return release();
+    this.bytes += more;
+    this.parts.push(release);
+  }
+
+  /** Gives everything back, also what is still being waited for. */
+  release(): void {
+    this.isReleased = true;
+    for (const release of this.parts) release();
   }
 }

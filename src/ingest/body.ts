@@ -10,6 +10,11 @@ const inflateRawAsync = promisify(inflateRaw);
 const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
 
+/** What a sender is given room for before anything arrived. */
+const FIRST_BYTES = 64 * 1024;
+/** An announced length is allocated at once up to this; memory that was never written to costs nothing. */
+const MAX_UNSEEN_BYTES = 1024 * 1024;
+
 export type Compression = 'identity' | 'gzip' | 'deflate';
 
 /** The sender went away before its body was whole; nobody is left to answer. */
@@ -41,37 +46,58 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
   return Number(header);
 }
 
+/** Asks for room for the first `bytes` of a body; rejects when there is none. */
+type Reserve = (bytes: number) => Promise<void>;
+
 /**
- * Reads a whole body into one buffer that owns its memory (it will be moved to another thread).
+ * Reads a whole body into one buffer that owns its memory (it will be moved to another thread). Room is asked for as bytes
+ * arrive, not as they are announced: many senders announce much and send it slowly, or announce nothing.
  *
- * @throws AppError BODY_TOO_LARGE as soon as the limit is passed, ClientGone when the sender hangs up
+ * @throws AppError BODY_TOO_LARGE as soon as the limit is passed, ClientGone when the sender hangs up, and what `reserve`
+ *   throws; the rest of the body is then dropped as it comes
  */
 export function readBody(
   request: IncomingMessage,
   length: number | undefined,
   maxBytes: number,
+  reserve: Reserve = async () => undefined,
 ): Promise<Buffer<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
-    let body = Buffer.allocUnsafeSlow(length ?? 64 * 1024);
+    let body = Buffer.allocUnsafeSlow(Math.min(length ?? FIRST_BYTES, MAX_UNSEEN_BYTES));
     let used = 0;
-    request.on('data', (chunk: Buffer) => {
+    let reserved = 0;
+    const drop = (error: unknown) => {
+      request.removeListener('data', take);
+      request.resume();
+      reject(error);
+    };
+    const makeRoom = (bytes: number) => {
+      request.pause();
+      reserved = bytes;
+      reserve(bytes).then(() => request.resume(), drop);
+    };
+    const take = (chunk: Buffer) => {
       const needed = used + chunk.length;
-      if (needed > maxBytes) {
-        request.removeAllListeners('data');
-        return reject(tooLarge('body', maxBytes));
-      }
-      if (needed > body.length) {
-        const larger = Buffer.allocUnsafeSlow(Math.min(Math.max(body.length * 2, needed), maxBytes));
-        body.copy(larger, 0, 0, used);
-        body = larger;
-      }
+      if (needed > maxBytes) return drop(tooLarge('body', maxBytes));
+      if (needed > body.length)
+        body = larger(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
       chunk.copy(body, used);
       used = needed;
-    });
-    request.on('end', () => resolve(used === body.length ? body : owned(body.subarray(0, used))));
+      if (used > reserved) makeRoom(Math.min(Math.max(used, reserved * 2), length ?? maxBytes));
+    };
+    request.on('data', take);
+    request.on('end', () => resolve(used === body.length ? body : larger(body, used, used)));
     request.on('error', () => reject(new ClientGone()));
     request.on('close', () => reject(new ClientGone()));
+    makeRoom(Math.min(length ?? FIRST_BYTES, FIRST_BYTES));
   });
+}
+
+/** The first `used` bytes in new memory of their own, of `size` bytes. */
+function larger(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
+  const copy = Buffer.allocUnsafeSlow(size);
+  bytes.copy(copy, 0, 0, used);
+  return copy;
 }
 
 /** A copy that is alone in its memory. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import type { ByteBudget } from '../edge/byte-budget.js';
+import { type ByteBudget, Holding } from '../edge/byte-budget.js';
 import type { Credentials } from '../edge/credentials.js';
 import { AppError } from '../errors.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -12,6 +12,7 @@ import {
   type Compression,
   compressionOf,
   decompress,
+  inflatedSizeHint,
   readBody,
 } from './body.js';
 import { type Encoding, encodingOf, send, sendError, successBody } from './otlp-response.js';
@@ -22,8 +23,8 @@ const SIGNAL_OF_PATH: Record<string, Signal> = {
   '/v1/metrics': 'metrics',
 };
 
-/** Compressed telemetry grows 5 to 10 times; what a body needs beyond this guess is asked for when it shows. */
-const EXPECTED_RATIO = 10;
+/** How long the rest of a refused body is read and dropped. */
+const MAX_DROPPING_MS = 5000;
 
 export interface OtlpHttpLimits {
   maxBodyBytes: number;
@@ -103,22 +104,26 @@ export class OtlpHttp {
     use: (body: Buffer<ArrayBuffer>) => Promise<T>,
   ): Promise<T> {
     const { maxBodyBytes, maxInflatedBytes } = this.limits;
-    const growth = compression === 'identity' ? 1 : EXPECTED_RATIO;
-    const expected = Math.min((length ?? maxBodyBytes) * growth, maxInflatedBytes);
-    let release = await this.budget.acquire(expected);
+    let holding = new Holding(this.budget);
     try {
-      const body = await readBody(request, length, maxBodyBytes);
+      const body = await readBody(request, length, maxBodyBytes, (bytes) => holding.growTo(bytes));
       if (compression === 'identity') return await use(body);
+      const expected = Math.min(inflatedSizeHint(body, compression) + 1, maxInflatedBytes);
+      // What is held is given back before more is asked for: two of these never wait for each other.
+      const swapFor = (bytes: number) => {
+        holding.release();
+        holding = new Holding(this.budget);
+        return holding.growTo(bytes);
+      };
+      await swapFor(expected);
       let inflated = await decompress(body, compression, expected).catch(onlyTooLarge);
       if (!inflated) {
-        // More than expected: give the guess back first, so that waiting for the rest cannot lock up two of these.
-        release();
-        release = await this.budget.acquire(maxInflatedBytes);
+        await swapFor(maxInflatedBytes);
         inflated = await decompress(body, compression, maxInflatedBytes);
       }
       return await use(inflated);
     } finally {
-      release();
+      holding.release();
     }
   }
 
@@ -128,10 +133,14 @@ export class OtlpHttp {
     encoding: Encoding,
     thrown: unknown,
   ): void {
-    // What is left of the body is not read: the connection ends with the answer.
-    if (!request.complete) response.setHeader('connection', 'close');
+    if (thrown instanceof AppError && thrown.code === 'METHOD_NOT_ALLOWED')
+      response.setHeader('allow', 'POST');
     const error = sendError(response, encoding, thrown);
-    if (!request.complete) response.once('finish', () => request.destroy());
+    // Closing now would reset the connection, and the answer would be lost to a client that is still sending.
+    if (!request.complete) {
+      request.resume();
+      setTimeout(() => request.complete || request.destroy(), MAX_DROPPING_MS).unref();
+    }
     this.counters.refused(error.code);
     if (!(thrown instanceof AppError))
       this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
