@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { otlp } from '../../test/support/otlp-proto.js';
+import { AppError } from '../errors.js';
 import { jsonToProtobuf } from './json.js';
 import type { Signal } from './signal.js';
 
@@ -178,5 +180,27 @@ test('text is taken as JSON exactly when JSON.parse takes it', () => {
       );
     }),
     { numRuns: 3000 },
+  );
+});
+
+test('a damaged body is taken or refused as malformed, never anything else', () => {
+  const whole = SIGNALS.flatMap((signal) =>
+    fc.sample(messageOf(otlp[signal], 0), { numRuns: 20, seed: 7 }).map(({ json }) => ({ signal, json })),
+  );
+  const hits = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(fc.constantFrom(...whole), hits, fc.option(fc.nat()), ({ signal, json }, damages, cut) => {
+      const body = Buffer.from(json);
+      for (const [at, byte] of damages) body[at % body.length] = byte;
+      const sent = cut === null ? body : body.subarray(0, cut % body.length);
+      try {
+        const converted = jsonToProtobuf(signal, sent);
+        // Text that isn't UTF-8 is handed on, and protobufjs refuses it.
+        if (isUtf8(sent)) otlp[signal].decode(converted);
+      } catch (error) {
+        assert.ok(error instanceof AppError && error.code === 'MALFORMED_BODY', String(error));
+      }
+    }),
+    { numRuns: 5000 },
   );
 });

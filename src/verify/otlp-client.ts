@@ -76,7 +76,9 @@ export class OtlpClient {
       });
     } catch (error) {
       const { message, cause } = error as Error & { cause?: { code?: string } };
-      throw new StartupError(`Nobody answers at ${url} (${cause?.code ?? message}). Start the server first: telemetryflow start`);
+      throw new StartupError(
+        `Nobody answers at ${url} (${cause?.code ?? message}). Start the server first: telemetryflow start`,
+      );
     }
   }
 }

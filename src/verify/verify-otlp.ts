@@ -104,7 +104,13 @@ function compareAnswers({ path, items }: Question, answers: Record<string, unkno
     actual,
     same: expected === actual,
   };
-  return [count, ...items.flatMap((item, index) => compareItem(item, answers[index] ?? {}))];
+  return [count, ...items.flatMap((item, index) => compareOrMiss(item, answers[index]))];
+}
+
+/** An item that never became visible is one difference, not one for each of its fields. */
+function compareOrMiss(item: Sent, answer: Record<string, unknown> | undefined): Compared[] {
+  if (answer) return compareItem(item, answer);
+  return [{ otlp: item.paths.item, api: '', expected: 'the item', actual: 'no answer', same: false }];
 }
 
 function lineOf(encoding: Encoding, { otlp, api, expected, actual, same }: Compared): string {
