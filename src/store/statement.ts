@@ -108,7 +108,8 @@ export class Asking {
   ) {}
 
   /**
-   * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away
+   * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away,
+   *   REQUEST_TIMEOUT when the signal fired
    */
   async rows<T>(query: string, where: Where, maxExecutionSeconds?: number): Promise<T[]> {
     try {
@@ -119,7 +120,9 @@ export class Asking {
       this.cost.elapsedMs += result.elapsedMs;
       return result.rows;
     } catch (error) {
-      throw this.signal?.aborted ? error : explain(error);
+      if (this.signal?.aborted)
+        throw new AppError('REQUEST_TIMEOUT', 'The caller hung up before the answer.');
+      throw explain(error);
     }
   }
 }

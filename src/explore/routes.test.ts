@@ -1,0 +1,213 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { type CanActivate, type ExecutionContext, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import pino from 'pino';
+import {
+  at,
+  attributes,
+  id,
+  str,
+  TENANT_A,
+  TENANT_B,
+  TelemetryStore,
+} from '../../test/support/telemetry-store.js';
+import { ClickHouse } from '../connections/clickhouse.js';
+import type { ScopedRequest } from '../edge/current-scope.js';
+import { ErrorFilter } from '../edge/error.filter.js';
+import { LOGGER } from '../log.js';
+import { ExploreModule } from './explore.module.js';
+
+const NOW_MS = Date.now();
+const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
+const MINUTE_NS = 60_000_000_000n;
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+
+let store: TelemetryStore;
+let app: NestFastifyApplication;
+
+/** The tenant named in a header: what the real guard finds out from a credential. */
+class TestGuard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<ScopedRequest & { headers: Record<string, string> }>();
+    request.scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
+    return true;
+  }
+}
+
+interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON the route answers
+  body: any;
+}
+
+async function get(path: string, tenant = 'a'): Promise<Answer> {
+  const answer = await app.inject({
+    method: 'GET',
+    url: `/api/v1${path}`,
+    headers: { 'x-test-tenant': tenant },
+  });
+  return { status: answer.statusCode, body: answer.json() };
+}
+
+async function fill(): Promise<void> {
+  const common = {
+    timestamp: at(NOW_NS - MINUTE_NS),
+    service_name: str('shop'),
+    ...attributes({ 'http.route': '/a b' }),
+  };
+  await store.insert('telemetry_logs', TENANT_A, [
+    { ...common, body: str('payment failed'), body_type: str('s'), severity_number: '17' },
+    { ...common, body: str('payment ok'), body_type: str('s'), severity_number: '9' },
+    {
+      ...common,
+      body: str('two hours ago'),
+      body_type: str('s'),
+      severity_number: '9',
+      timestamp: at(NOW_NS - 120n * MINUTE_NS),
+    },
+  ]);
+  await store.insert('telemetry_traces', TENANT_A, [
+    {
+      ...common,
+      trace_id: id(TRACE),
+      span_id: id('b7ad6b7169203331'),
+      span_name: str('GET /'),
+      duration_nano: '1500000',
+    },
+  ]);
+  await store.insert('telemetry_metrics', TENANT_A, [
+    {
+      ...common,
+      metric_name: str('cpu'),
+      metric_type: str('gauge'),
+      value: '0.5',
+      value_type: str('double'),
+    },
+  ]);
+}
+
+before(async () => {
+  store = await TelemetryStore.open();
+  await fill();
+  const providers = [
+    { provide: ClickHouse, useValue: store.clickhouse },
+    { provide: LOGGER, useValue: pino({ level: 'silent' }) },
+  ];
+  @Module({
+    imports: [
+      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER] },
+      ExploreModule,
+    ],
+    providers: [
+      { provide: APP_GUARD, useClass: TestGuard },
+      { provide: APP_FILTER, useClass: ErrorFilter },
+    ],
+  })
+  class TestModule {}
+  app = await NestFactory.create<NestFastifyApplication>(TestModule, new FastifyAdapter(), { logger: false });
+  await app.init();
+  await app.getHttpAdapter().getInstance().ready();
+});
+after(async () => {
+  await app.close();
+  await store.close();
+});
+
+describe('The query API', () => {
+  it('answers about the last hour unless it is told', async () => {
+    const { status, body } = await get('/logs');
+    assert.equal(status, 200);
+    assert.equal(body.data.length, 2);
+    assert.deepEqual([body.page, body.limit, body.total_pages, body.next_cursor], [1, 100, 1, null]);
+    assert.deepEqual(Object.keys(body.meta), ['source', 'cache', 'rows_read', 'bytes_read', 'elapsed_ms']);
+    assert.equal((await get('/logs?from=now-3h')).body.data.length, 3);
+  });
+
+  it('searches logs', async () => {
+    const found = async (query: string) =>
+      (await get(`/logs?${query}`)).body.data.map(({ body }: { body: string }) => body);
+    assert.deepEqual(await found('q=PAYMENT%20-ok&min_severity=error&service=shop,other'), [
+      'payment failed',
+    ]);
+    assert.deepEqual(await found(`attr.http.route=${encodeURIComponent('/a b')}&severity=info`), [
+      'payment ok',
+    ]);
+    assert.deepEqual(await found(`attr.http.route=${encodeURIComponent(`' OR 1=1 --`)}`), []);
+    assert.deepEqual(await found(`trace_id=${TRACE}`), []);
+  });
+
+  it('pages by cursor', async () => {
+    const first = (await get('/logs?limit=1')).body;
+    assert.equal(first.total_pages, 2);
+    const second = (await get(`/logs?limit=1&cursor=${first.next_cursor}`)).body;
+    assert.deepEqual([second.page, second.next_cursor], [2, null]);
+    assert.notEqual(first.data[0].body, second.data[0].body);
+  });
+
+  it('lists services and metric names, and answers about metrics', async () => {
+    assert.equal((await get('/services')).body.data[0].service_name, 'shop');
+    assert.equal((await get('/metrics?prefix=c&service=shop')).body.data[0].metric_name, 'cpu');
+    const { body } = await get(
+      '/metrics/query?metric=cpu&step=1h&group_by=http.route&filter.http.route=/a%20b',
+    );
+    assert.deepEqual(
+      [body.metric, body.agg, body.step, body.source, body.meta.source],
+      ['cpu', 'avg', 3600, 'raw', 'raw'],
+    );
+    assert.deepEqual(body.series[0].labels, { 'http.route': '/a b' });
+    assert.equal(body.series[0].points[0][1], 0.5);
+    assert.equal((await get('/metrics/points?metric=cpu&filter.http.route=/a%20b')).body.data[0].value, 0.5);
+    assert.equal((await get('/metrics/query?metric=cpu')).body.step, 15);
+  });
+
+  it('finds traces and reads one', async () => {
+    const { body } = await get('/traces?min_duration_ms=1.5&status=unset&operation=GET%20/');
+    assert.deepEqual(
+      body.data.map((trace: { trace_id: string }) => trace.trace_id),
+      [TRACE],
+    );
+    const trace = await get(`/traces/${TRACE.toUpperCase()}`);
+    assert.equal(trace.status, 200);
+    assert.deepEqual([trace.body.trace_id, trace.body.duration_ms, trace.body.spans.length], [TRACE, 1.5, 1]);
+    assert.equal((await get(`/traces/${TRACE}?from=now-3h&to=now-2h`)).status, 404);
+  });
+
+  it('shows another tenant nothing, not even that it is there', async () => {
+    for (const path of ['/services', '/metrics', '/metrics/points', '/logs?from=now-3h', '/traces']) {
+      const { status, body } = await get(path, 'b');
+      assert.deepEqual([status, body.data], [200, []], path);
+    }
+    assert.deepEqual((await get('/metrics/query?metric=cpu', 'b')).body.series, []);
+    const hidden = await get(`/traces/${TRACE}`, 'b');
+    const absent = await get(`/traces/${'1'.repeat(32)}`, 'b');
+    assert.deepEqual([hidden.status, absent.status], [404, 404]);
+    assert.equal(hidden.body.code, absent.body.code);
+  });
+
+  it('refuses what it does not understand with 400 and what is allowed', async () => {
+    const wrong = [
+      ['/logs?limit=0', 'limit'],
+      ['/logs?serivce=x', 'serivce'],
+      ['/logs?from=now&to=now-1h', 'from'],
+      ['/logs?page=1001&limit=100', 'page'],
+      ['/logs?cursor=abc', 'cursor'],
+      ['/logs?limit=1&limit=2', 'limit'],
+      ['/traces?kind=nobody', 'kind'],
+      ['/traces/xyz', 'trace_id'],
+      [`/traces/${'g'.repeat(32)}`, 'trace_id'],
+      ['/metrics/query', 'metric'],
+      ['/metrics/query?metric=cpu&agg=median', 'agg'],
+      ['/metrics/query?metric=cpu&agg=rate', 'agg'],
+      ['/metrics/query?metric=cpu&step=1s&from=now-1w', 'step'],
+      ['/services?__proto__=1', '__proto__'],
+    ];
+    for (const [path, field] of wrong) {
+      const { status, body } = await get(path);
+      assert.deepEqual([status, body.code, body.details?.[0]?.field], [400, 'INVALID_ARGUMENT', field], path);
+      assert.ok(body.details[0].allowed, path);
+    }
+  });
+});
