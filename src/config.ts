@@ -112,7 +112,12 @@ type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'DISK_LIMIT' | 'FAILPOINT';
 export type Config = Readonly<
   { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {
     [N in Optional]: Value<N> | undefined;
-  } & { MEMORY_LIMIT: number; cpuCount: number }
+  } & {
+    MEMORY_LIMIT: number;
+    cpuCount: number;
+    /** Threads that libuv shares among files, zlib, DNS and the embedded engine's statements. */
+    threadPoolSize: number;
+  }
 >;
 
 /**
@@ -140,6 +145,8 @@ export function loadConfig(env: Env = process.env): Config {
   values.DATA_DIR = resolve(values.DATA_DIR as string);
   values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
   values.cpuCount = availableParallelism();
+  // Of this process, not of `env`: it counts only when it was set before the first use of the pool.
+  values.threadPoolSize = Number(process.env.UV_THREADPOOL_SIZE) || 4;
   return Object.freeze(values) as Config;
 }
 

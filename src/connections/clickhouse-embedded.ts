@@ -3,8 +3,14 @@ import { mkdirSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { type ClickHouseClientConfigOptions, createClient, parseError } from '@clickhouse/client';
+import {
+  type ClickHouseClientConfigOptions,
+  ClickHouseLogLevel,
+  createClient,
+  parseError,
+} from '@clickhouse/client';
 import type { Session } from 'chdb';
+import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
 import type { ClickHouseDriver, ClickHouseStats } from './clickhouse.js';
 import {
@@ -22,6 +28,8 @@ type Connection = NonNullable<ClickHouseClientConfigOptions['connection']>;
 type QueryParameters = Parameters<Connection['query']>[0];
 type InsertParameters = Parameters<Connection['insert']>[0];
 
+type EngineSettings = Pick<Config, 'DATA_DIR' | 'CLICKHOUSE_DATABASE' | 'MEMORY_LIMIT' | 'threadPoolSize'>;
+
 /** One insert of each signal can run at once. */
 const INSERT_SESSIONS = 3;
 const MAX_READ_SESSIONS = 4;
@@ -33,7 +41,7 @@ const KILL_AGAIN_MS = 100;
  * Reads that may run at once. A statement holds a libuv thread while it runs, and Node has four of them unless
  * UV_THREADPOOL_SIZE was set before the first use: reads must not take those that inserts and the journal need.
  */
-export function readSessions(threadPoolSize = Number(process.env.UV_THREADPOOL_SIZE) || 4): number {
+export function readSessions(threadPoolSize: number): number {
   return Math.max(1, Math.min(MAX_READ_SESSIONS, threadPoolSize - INSERT_SESSIONS - OTHER_THREADS));
 }
 
@@ -71,6 +79,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
     database: string,
     connectionArgs: string[],
     private readonly maxReadBytes: number,
+    maxReads: number,
   ) {
     const bare = () => new chdb.Session(dataDirectory, { connectionArgs });
     const open = () => {
@@ -81,30 +90,39 @@ export class EmbeddedDriver implements ClickHouseDriver {
     const first = bare();
     first.query(`CREATE DATABASE IF NOT EXISTS ${quoteName(database)}`);
     this.control = new SessionPool(open, 1);
-    this.reads = new SessionPool(open, readSessions());
+    this.reads = new SessionPool(open, maxReads);
     this.inserts = new SessionPool(open, INSERT_SESSIONS);
     this.admin = new SessionPool(open, 1);
     this.anchor = first;
-    this.client = createClient({ connection: this.connection() });
+    this.client = createClient({ connection: this.connection(), log: { level: ClickHouseLogLevel.OFF } });
   }
 
   /** Held from first to last: the engine shuts down with its last session. */
   private readonly anchor: Session;
 
   /**
-   * Loads the engine and opens its data below `dataDir`.
+   * Loads the engine and opens its data below DATA_DIR.
    *
    * @throws StartupError when the engine is not installed or its data cannot be opened
    */
-  static async open(dataDir: string, database: string, memoryLimitBytes: number): Promise<EmbeddedDriver> {
+  static async open(config: EngineSettings): Promise<EmbeddedDriver> {
     const chdb = await loadChdb();
-    const budget = engineBudget(memoryLimitBytes);
-    const scratch = join(dataDir, 'engine');
-    const data = join(dataDir, 'clickhouse');
+    const budget = engineBudget(config.MEMORY_LIMIT);
+    const scratch = join(config.DATA_DIR, 'engine');
+    const data = join(config.DATA_DIR, 'clickhouse');
     mkdirSync(data, { recursive: true });
     const connectionArgs = writeEngineConfig(scratch, budget);
+    const reads = readSessions(config.threadPoolSize);
     try {
-      return new EmbeddedDriver(chdb, data, scratch, database, connectionArgs, budget.maxReadBytes);
+      return new EmbeddedDriver(
+        chdb,
+        data,
+        scratch,
+        config.CLICKHOUSE_DATABASE,
+        connectionArgs,
+        budget.maxReadBytes,
+        reads,
+      );
     } catch (error) {
       throw new StartupError(
         `The embedded ClickHouse engine cannot open ${data}: ${(error as Error).message}`,
@@ -232,9 +250,10 @@ export class EmbeddedDriver implements ClickHouseDriver {
         await this.insertValues(parameters);
         return responseHead(idOf(parameters));
       },
-      ping: async () => {
+      ping: async (parameters) => {
+        const options = { signal: parameters.abort_signal };
         try {
-          await this.control.run((session) => this.statement(session, 'SELECT 1'));
+          await this.control.run((session) => this.statement(session, 'SELECT 1'), options);
           return { success: true };
         } catch (error) {
           return { success: false, error: error as Error };

@@ -61,6 +61,9 @@ export const PASSING: Readonly<Record<number, string>> = {
   1001: 'STD_EXCEPTION',
 };
 
+/** The same code as that of too many parts waiting to be merged, but of one block that spans too many days. */
+const TOO_MANY_PARTITIONS = /partitions for single INSERT block/;
+
 /** Errors of a read that asked for more than its limits allow: 422, with a hint to ask for less. */
 const TOO_EXPENSIVE = new Set([158, 159, 160, 162, 191, 241, 307, 396]);
 
@@ -72,7 +75,8 @@ const TOO_EXPENSIVE = new Set([158, 159, 160, 162, 191, 241, 307, 396]);
  * counts as passing; our own mistakes (TypeError and the like) and a missing batch file do not.
  */
 export function isRetryable(error: unknown): boolean {
-  if (error instanceof ClickHouseError) return Number(error.code) in PASSING;
+  if (error instanceof ClickHouseError)
+    return Number(error.code) in PASSING && !TOO_MANY_PARTITIONS.test(error.message);
   if (!(error instanceof Error)) return false;
   const own = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
   return !own && (error as NodeJS.ErrnoException).code !== 'ENOENT';

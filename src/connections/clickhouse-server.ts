@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { createClient, drainStream } from '@clickhouse/client';
+import { ClickHouseLogLevel, createClient, drainStream } from '@clickhouse/client';
 import type { ClickHouseDriver, ClickHouseStats } from './clickhouse.js';
 import { quoteName, quoteString, settingList } from './clickhouse-statement.js';
 import { INSERT_SETTINGS, type NativeInsert, nativeInsertSql } from './native-insert.js';
@@ -25,6 +25,8 @@ export class ServerDriver implements ClickHouseDriver {
     const shared = {
       ...options,
       application: 'telemetryflow',
+      // What fails is thrown, and logged once where it is handled.
+      log: { level: ClickHouseLogLevel.OFF },
       request_timeout: REQUEST_TIMEOUT_MS,
       keep_alive: { enabled: true, eagerly_destroy_stale_sockets: true },
     };
@@ -45,7 +47,7 @@ export class ServerDriver implements ClickHouseDriver {
   /** Without a database in its URL, for it may not exist yet. */
   async ensureDatabase(): Promise<void> {
     const { database, ...withoutDatabase } = this.options;
-    const client = createClient({ ...withoutDatabase, request_timeout: REQUEST_TIMEOUT_MS });
+    const client = createClient({ ...withoutDatabase, log: { level: ClickHouseLogLevel.OFF } });
     try {
       await client.command({ query: `CREATE DATABASE IF NOT EXISTS ${quoteName(database)}` });
     } finally {

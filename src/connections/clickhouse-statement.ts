@@ -11,10 +11,12 @@ import { sqlPieces } from './sql-text.js';
 
 export type SettingValue = string | number | boolean;
 
-const quoteString = (text: string) => `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`;
+/** `text` as a string literal. */
+export const quoteString = (text: string) =>
+  `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'").replace(/\0/g, '\\0')}'`;
+
 /** `name` as a quoted identifier. */
 export const quoteName = (name: string) => `\`${name.replace(/\\/g, '\\\\').replace(/`/g, '\\`')}\``;
-export { quoteString };
 
 /** Dates as the official client sends them: seconds, with three decimals when there are milliseconds. */
 function dateText(date: Date): string {
@@ -50,23 +52,16 @@ function literal(value: unknown): string {
  * @throws TypeError when a parameter is missing or has no SQL form
  */
 export function bindParameters(sql: string, parameters: Readonly<Record<string, unknown>> = {}): string {
-  const bind = (place: string, name: string, type: string): string => {
-    if (!Object.hasOwn(parameters, name) || parameters[name] === undefined) {
-      throw new TypeError(`Query parameter ${place} has no value`);
-    }
-    const value = parameters[name];
+  const bind = (place: string): string => {
+    const [, name, type] = /^\{\s*(\w+)\s*:\s*([\s\S]*?)\s*\}$/.exec(place)!;
+    const value = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    if (value === undefined) throw new TypeError(`Query parameter ${place} has no value`);
     if (type === 'Identifier') return quoteName(String(value));
     if (type === 'String' && typeof value === 'string') return quoteString(value);
     return `_CAST(${literal(value)}, ${quoteString(type)})`;
   };
   return sqlPieces(sql)
-    .map(({ kind, text }) =>
-      kind === 'code'
-        ? text.replace(/\{\s*(\w+)\s*:\s*([^{}]+?)\s*\}/g, (place, name: string, type: string) =>
-            bind(place, name, type),
-          )
-        : text,
-    )
+    .map(({ kind, text }) => (kind === 'place' ? bind(text) : text))
     .join('');
 }
 
@@ -92,16 +87,27 @@ export function settingList(settings: Readonly<Record<string, unknown>>): { name
     });
 }
 
-const READS = /^\s*(?:SELECT|WITH|SHOW|DESCRIBE|DESC|EXISTS|EXPLAIN|\()\b|^\s*\(/i;
-/**
- * `readonly = 1` does not stop two things in the embedded engine, which counts as a local tool: the scalar function
- * file(), and INTO OUTFILE. Nor can a second statement or a SETTINGS clause of the text's own stand beside ours.
- */
+const READS = /^\s*(?:\(|(?:SELECT|WITH|SHOW|DESCRIBE|DESC|EXISTS|EXPLAIN)\b)/i;
 const NOT_IN_READS = /;|\bINTO\s+OUTFILE\b|\bfile\s*\(|\bSETTINGS\b/i;
 
 /**
- * A read for the embedded engine: one statement, read-only, with its settings in its own SETTINGS clause, so that
- * nothing of it stays with the session.
+ * Lets only a plain read through: one SELECT or the like, without SETTINGS of its own. A second wall beside
+ * `readonly = 1`, which still allows KILL QUERY, and on the embedded engine two ways to files.
+ *
+ * @throws TypeError when the text is anything else
+ */
+export function assertRead(sql: string): void {
+  const live = sqlPieces(sql)
+    .map(({ kind, text }) => (kind === 'code' ? text : ' '))
+    .join('');
+  if (!READS.test(live)) throw new TypeError(`Not a read: ${sql.trim().slice(0, 60)}`);
+  const forbidden = NOT_IN_READS.exec(live);
+  if (forbidden) throw new TypeError(`${JSON.stringify(forbidden[0])} is not allowed in a read`);
+}
+
+/**
+ * A read for the embedded engine: read-only, with its settings in its own SETTINGS clause, so that nothing of it
+ * stays with the session.
  *
  * @throws TypeError when the text is not a plain read
  */
@@ -110,11 +116,7 @@ export function readStatement(
   parameters: Readonly<Record<string, unknown>> | undefined,
   settings: Readonly<Record<string, unknown>>,
 ): string {
-  const pieces = sqlPieces(sql);
-  const live = pieces.map(({ kind, text }) => (kind === 'code' ? text : ' ')).join('');
-  if (!READS.test(live)) throw new TypeError(`Not a read: ${sql.trim().slice(0, 60)}`);
-  const forbidden = NOT_IN_READS.exec(live);
-  if (forbidden) throw new TypeError(`${JSON.stringify(forbidden[0])} is not allowed in a read`);
+  assertRead(sql);
   const clause = settingList({ readonly: 1, ...settings }).map((setting) => setting.sql);
   return `${bindParameters(sql, parameters)}\nSETTINGS ${clause.join(', ')}`;
 }

@@ -1,5 +1,6 @@
 import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickhouse/client';
 import type { Config } from '../config.js';
+import { assertRead } from './clickhouse-statement.js';
 import type { NativeInsert } from './native-insert.js';
 import type { PoolStats } from './session-pool.js';
 
@@ -68,6 +69,7 @@ export class ClickHouse {
    * 64-bit integers come as strings unless `settings` says `output_format_json_quote_64bit_integers: 0`.
    *
    * @param query values only as `{name:Type}`, given in `parameters`
+   * @throws TypeError when the text is not a read, or a parameter is missing
    * @throws ClickHouseError with ClickHouse's code; isTooExpensive() tells those that a limit caused
    */
   async read<T>(
@@ -75,6 +77,8 @@ export class ClickHouse {
     parameters?: Record<string, unknown>,
     options: ReadOptions = {},
   ): Promise<QueryResult<T>> {
+    assertRead(query);
+    options.signal?.throwIfAborted();
     const result = await this.driver.client.query({
       query,
       query_params: parameters,
@@ -150,10 +154,7 @@ export async function openClickHouse(config: Config): Promise<ClickHouse> {
   const database = config.CLICKHOUSE_DATABASE;
   if (config.CLICKHOUSE_URL === undefined) {
     const { EmbeddedDriver } = await import('./clickhouse-embedded.js');
-    return new ClickHouse(
-      await EmbeddedDriver.open(config.DATA_DIR, database, config.MEMORY_LIMIT),
-      database,
-    );
+    return new ClickHouse(await EmbeddedDriver.open(config), database);
   }
   const { ServerDriver } = await import('./clickhouse-server.js');
   const driver = new ServerDriver({

@@ -36,9 +36,7 @@ async function initialise(directory: string): Promise<void> {
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { recursive: true, mode: 0o700 });
   try {
-    await promisify(execFile)(process.execPath, [script, draft], {
-      env: { ...process.env, NODE_OPTIONS: '' },
-    });
+    await promisify(execFile)(process.execPath, [script, draft]);
   } catch (error) {
     const output = (error as { stderr?: string }).stderr ?? '';
     const said = /^\w*Error: .*$/m.exec(output)?.[0] ?? (output.trim() || (error as Error).message);

@@ -1,0 +1,380 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ClickHouseError, TupleParam } from '@clickhouse/client';
+import fc from 'fast-check';
+import type { ClickHouse, ReadOptions } from './clickhouse.js';
+import { isRetryable, isTooExpensive } from './clickhouse-errors.js';
+import type { NativeInsert } from './native-insert.js';
+
+/** A Native block of one UInt64 and one String column, built by hand: ClickHouse's NativeFormat documentation. */
+export function nativeBlock(numbers: number[], texts: string[]): Buffer {
+  const varint = (value: number): number[] =>
+    value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
+  const string = (text: string) => {
+    const bytes = Buffer.from(text);
+    return Buffer.concat([Buffer.from(varint(bytes.length)), bytes]);
+  };
+  const fixed = Buffer.alloc(numbers.length * 8);
+  for (const [index, value] of numbers.entries()) fixed.writeBigUInt64LE(BigInt(value), index * 8);
+  return Buffer.concat([
+    Buffer.from([...varint(2), ...varint(numbers.length)]),
+    string('n'),
+    string('UInt64'),
+    fixed,
+    string('s'),
+    string('String'),
+    ...texts.map(string),
+  ]);
+}
+
+const code = (error: unknown) => (error instanceof ClickHouseError ? error.code : String(error));
+const rejection = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => assert.fail('expected a rejection'),
+    (error: unknown) => error,
+  );
+
+/** What every ClickHouse, embedded or on a server, promises. */
+export function clickHouseContract(name: string, open: () => Promise<ClickHouse>): void {
+  describe(`ClickHouse (${name})`, () => {
+    let clickhouse: ClickHouse;
+    const folder = mkdtempSync(join(tmpdir(), 'tf-native-'));
+
+    before(async () => {
+      clickhouse = await open();
+      await clickhouse.ensureDatabase();
+      await clickhouse.command('CREATE TABLE numbers (n UInt64) ENGINE = MergeTree ORDER BY n');
+      await clickhouse.command('INSERT INTO numbers SELECT number FROM numbers(100000)');
+    });
+    after(async () => {
+      await clickhouse.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    readContract(() => clickhouse);
+    limitContract(() => clickhouse);
+    refusalContract(() => clickhouse);
+    insertContract(() => clickhouse, folder);
+    independenceContract(() => clickhouse, folder);
+  });
+}
+
+function readContract(clickhouse: () => ClickHouse): void {
+  describe('read', () => {
+    it('gives rows as objects, 64-bit integers as strings unless asked for numbers', async () => {
+      const query = "SELECT 18446744073709551615 AS big, 7::UInt32 AS small, 'x' AS text, [1, 2] AS list";
+      assert.deepEqual((await clickhouse().read(query)).rows, [
+        { big: '18446744073709551615', small: 7, text: 'x', list: [1, 2] },
+      ]);
+      const settings = { output_format_json_quote_64bit_integers: 0 as const };
+      assert.deepEqual((await clickhouse().read('SELECT 42::Int64 AS n', {}, { settings })).rows, [
+        { n: 42 },
+      ]);
+    });
+
+    it('tells what the engine read', async () => {
+      const { rowsRead, bytesRead, elapsedMs } = await clickhouse().read('SELECT sum(n) FROM numbers');
+      assert.equal(rowsRead, 100_000);
+      assert.equal(bytesRead, 800_000);
+      assert.ok(elapsedMs > 0 && elapsedMs < 10_000, String(elapsedMs));
+    });
+
+    it('takes every kind of parameter', async () => {
+      const query = `SELECT {text:String} AS text, {big:UInt64} AS big, {negative:Int64} AS negative,
+        {fraction:Float64} AS fraction, {flag:Bool} AS flag, {nothing:Nullable(String)} AS nothing,
+        {when:DateTime64(3, 'UTC')} AS when, {texts:Array(String)} AS texts, {bigs:Array(UInt64)} AS bigs,
+        {map:Map(String, String)} AS map, {pair:Tuple(UInt8, String)} AS pair`;
+      const parameters = {
+        text: 'it\'s a \\ "test" {text:String} -- ; \n\t é 漢 🙂',
+        big: '18446744073709551615',
+        negative: -9223372036854775808n,
+        fraction: 1.5,
+        flag: true,
+        nothing: null,
+        when: new Date('2024-02-03T04:05:06.789Z'),
+        texts: ["a'b", 'c\\d', ''],
+        bigs: [1n, 18446744073709551615n],
+        map: { "k'": 'v' },
+        pair: new TupleParam([7, "p'q"]),
+      };
+      const { rows } = await clickhouse().read<Record<string, unknown>>(query, parameters);
+      assert.deepEqual(rows[0], {
+        ...parameters,
+        negative: '-9223372036854775808',
+        bigs: ['1', '18446744073709551615'],
+        when: '2024-02-03 04:05:06.789',
+        pair: [7, "p'q"],
+      });
+    });
+
+    it('gives any text back as it was', async () => {
+      const property = fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 40 }), async (text) => {
+        const { rows } = await clickhouse().read<{ t: string }>('SELECT {t:String} AS t', { t: text });
+        assert.equal(rows[0].t, Buffer.from(text).toString());
+      });
+      await fc.assert(property, { numRuns: 100 });
+    });
+
+    it('puts parameters where names and LIMIT stand, and leaves strings and comments alone', async () => {
+      const query = `SELECT {column:Identifier} AS c, '{n:UInt8}' AS s /* {n:UInt8} */ FROM numbers -- {n:UInt8}
+        ORDER BY n LIMIT {n:UInt8} OFFSET {from:UInt32}`;
+      const { rows } = await clickhouse().read(query, { column: 'n', n: 2, from: 5 });
+      assert.deepEqual(rows, [
+        { c: '5', s: '{n:UInt8}' },
+        { c: '6', s: '{n:UInt8}' },
+      ]);
+    });
+
+    it('says what is wrong with ClickHouse’s own code', async () => {
+      assert.equal(code(await rejection(clickhouse().read('SELECT * FROM no_such_table'))), '60');
+      assert.equal(code(await rejection(clickhouse().read('SELECT * FORM numbers'))), '62');
+      const error = (await rejection(clickhouse().read('SELECT nope FROM numbers'))) as ClickHouseError;
+      assert.equal(error.type, 'UNKNOWN_IDENTIFIER');
+    });
+  });
+}
+
+function limitContract(clickhouse: () => ClickHouse): void {
+  describe('limits of one read', () => {
+    it('time, memory and size are kept, and told from other errors', async () => {
+      const limits: [string, string, ReadOptions][] = [
+        ['159', 'SELECT count() FROM system.numbers', { maxExecutionSeconds: 1 }],
+        [
+          '241',
+          'SELECT length(groupArray(number)) FROM numbers(100000000)',
+          { settings: { max_memory_usage: '50000000' } },
+        ],
+        ['396', 'SELECT n FROM numbers', { settings: { max_result_rows: '1000' } }],
+        ['158', 'SELECT sum(n) FROM numbers', { settings: { max_rows_to_read: '10' } }],
+      ];
+      for (const [expected, query, options] of limits) {
+        const error = await rejection(clickhouse().read(query, {}, options));
+        assert.equal(code(error), expected, String(error));
+        assert.ok(isTooExpensive(error));
+      }
+      assert.ok(!isTooExpensive(await rejection(clickhouse().read('SELECT * FROM no_such_table'))));
+    });
+
+    it('do not leak into other reads, at once or after', async () => {
+      const asked = Array.from({ length: 40 }, async (_, index) => {
+        const settings = index % 2 === 0 ? { max_block_size: String(1000 + index) } : {};
+        const query = "SELECT getSetting('max_block_size') AS size, sleep(0.01) FROM system.one";
+        const { rows } = await clickhouse().read<{ size: string }>(query, {}, { settings });
+        assert.equal(Number(rows[0].size) === 1000 + index, index % 2 === 0, `${index}: ${rows[0].size}`);
+      });
+      await Promise.all(asked);
+    });
+
+    it('an abort rejects at once and ends the query in the engine', async () => {
+      const marker = `marker${Date.now()}`;
+      const controller = new AbortController();
+      const query = `SELECT sum(sleepEachRow(0.05)), '${marker}' FROM numbers`;
+      const settings = {
+        max_block_size: '1',
+        max_threads: 1,
+        function_sleep_max_microseconds_per_block: '0',
+      };
+      const read = rejection(clickhouse().read(query, {}, { signal: controller.signal, settings }));
+      await sleep(300);
+      const running = async () => {
+        const own = "query NOT LIKE '%system.processes%'";
+        const sql = `SELECT count() AS n FROM system.processes WHERE query LIKE {like:String} AND ${own}`;
+        return Number((await clickhouse().read<{ n: string }>(sql, { like: `%${marker}%` })).rows[0].n);
+      };
+      assert.equal(await running(), 1);
+      const at = Date.now();
+      controller.abort();
+      assert.match(String(await read), /abort/i);
+      assert.ok(Date.now() - at < 200);
+      for (let attempt = 0; (await running()) > 0; attempt++) {
+        assert.ok(attempt < 20, 'the query still runs');
+        await sleep(100);
+      }
+      const early = await rejection(clickhouse().read('SELECT 1', {}, { signal: AbortSignal.abort() }));
+      assert.match(String(early), /abort/i);
+    });
+
+    it('a failed read leaves nothing behind for the next one', async () => {
+      const failing = 'SELECT n, throwIf(n = 90000) FROM numbers ORDER BY n';
+      const settings = { max_block_size: '1000', max_threads: 1 };
+      const mixed = Array.from({ length: 60 }, async (_, index) => {
+        if (index % 3 === 0) {
+          assert.equal(code(await rejection(clickhouse().read(failing, {}, { settings }))), '395');
+        } else {
+          const { rows } = await clickhouse().read('SELECT {i:UInt32} AS i', { i: index });
+          assert.deepEqual(rows, [{ i: index }]);
+        }
+      });
+      await Promise.all(mixed);
+    });
+  });
+}
+
+function refusalContract(clickhouse: () => ClickHouse): void {
+  describe('a read', () => {
+    const refused = [
+      'INSERT INTO numbers VALUES (1)',
+      'INSERT INTO numbers SELECT 1',
+      'DROP TABLE numbers',
+      'TRUNCATE TABLE numbers',
+      'ALTER TABLE numbers DELETE WHERE 1',
+      'OPTIMIZE TABLE numbers',
+      'CREATE TABLE made (n UInt8) ENGINE = Memory',
+      'CREATE TEMPORARY TABLE made (n UInt8)',
+      'SET max_execution_time = 1',
+      'SYSTEM STOP MERGES',
+      'KILL QUERY WHERE 1',
+      'USE system',
+      'SELECT 1; DROP TABLE numbers',
+      "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+      "SELECT * FROM remote('127.0.0.1:1', 'system', 'one')",
+      "SELECT * FROM executable('/bin/true', 'TSV', 'a String')",
+      'SELECT 1 SETTINGS readonly = 0, max_execution_time = 1000',
+      'SELECT * FROM (SELECT 1 SETTINGS readonly = 0)',
+      'WITH 1 AS x INSERT INTO numbers SELECT x',
+    ];
+    for (const statement of refused) {
+      it(`does not run ${statement}`, async () => {
+        const error = await rejection(clickhouse().read(statement));
+        assert.ok(error instanceof TypeError || ['62', '164'].includes(code(error)), String(error));
+        const { rows } = await clickhouse().read('SELECT count() AS n FROM numbers');
+        assert.deepEqual(rows, [{ n: '100000' }]);
+      });
+    }
+  });
+}
+
+function insertContract(clickhouse: () => ClickHouse, folder: string): void {
+  describe('insertNative', () => {
+    let files = 0;
+    const block = (numbers: number[], texts: string[]) => {
+      const file = join(folder, `${files++}.native`);
+      writeFileSync(file, nativeBlock(numbers, texts));
+      return file;
+    };
+    const insert = (file: string, token: string, change: Partial<NativeInsert> = {}) =>
+      clickhouse().insertNative({
+        table: 'target',
+        constants: { tenant: "it's \\ me" },
+        columns: ['n', 's'],
+        structure: 'n UInt64, s String',
+        file,
+        deduplicationToken: token,
+        ...change,
+      });
+
+    before(async () => {
+      const window = 'SETTINGS non_replicated_deduplication_window = 100';
+      await clickhouse().command(`CREATE TABLE target (tenant LowCardinality(String), n UInt64,
+        s LowCardinality(String), untold UInt8 DEFAULT 5) ENGINE = MergeTree PARTITION BY intDiv(n, 1000) ORDER BY n ${window}`);
+      await clickhouse().command(`CREATE TABLE sums (tenant String, total UInt64)
+        ENGINE = SummingMergeTree ORDER BY tenant ${window}`);
+      await clickhouse().command(
+        'CREATE MATERIALIZED VIEW view TO sums AS SELECT tenant, sum(n) AS total FROM target GROUP BY tenant',
+      );
+    });
+
+    it('stores the rows with the constants, leaving other columns at their defaults', async () => {
+      await insert(block([1, 2], ['a', "b'c"]), 'first');
+      const { rows } = await clickhouse().read('SELECT * FROM target ORDER BY n');
+      assert.deepEqual(rows, [
+        { tenant: "it's \\ me", n: '1', s: 'a', untold: 5 },
+        { tenant: "it's \\ me", n: '2', s: "b'c", untold: 5 },
+      ]);
+    });
+
+    it('stores a block once per token, in the table and in its views', async () => {
+      const file = block([10, 20], ['x', 'y']);
+      for (const token of ['once', 'once', 'again', 'once'])
+        await insert(file, token, { constants: { tenant: 'dedup' } });
+      const { rows } = await clickhouse().read(`SELECT count() AS n,
+        (SELECT sum(total) FROM sums WHERE tenant = 'dedup') AS total FROM target WHERE tenant = 'dedup'`);
+      assert.deepEqual(rows, [{ n: '4', total: '60' }]);
+    });
+
+    it('keeps a large block whole: one part, and known again', async () => {
+      const file = join(folder, 'large.native');
+      const count = 300_000;
+      writeFileSync(
+        file,
+        nativeBlock(
+          Array.from({ length: count }, () => 5000),
+          Array.from({ length: count }, () => 'same'),
+        ),
+      );
+      for (const token of ['large', 'large']) await insert(file, token, { constants: { tenant: 'large' } });
+      const sql = "SELECT count() AS n, uniqExact(_part) AS parts FROM target WHERE tenant = 'large'";
+      assert.deepEqual((await clickhouse().read(sql)).rows, [{ n: String(count), parts: '1' }]);
+    });
+
+    it('tells the data’s fault from the store’s', async () => {
+      const good = block([1], ['a']);
+      const truncated = join(folder, 'truncated.native');
+      writeFileSync(truncated, nativeBlock([1, 2, 3], ['a', 'b', 'c']).subarray(0, 30));
+      const garbage = join(folder, 'garbage.native');
+      writeFileSync(garbage, Buffer.from('this is no Native block at all, whatever it says'));
+      const wide = block(
+        Array.from({ length: 200 }, (_, index) => index * 1000),
+        Array.from({ length: 200 }, () => 'p'),
+      );
+      const cases: [string, boolean, () => Promise<void>][] = [
+        ['truncated', false, () => insert(truncated, 't1')],
+        ['garbage', false, () => insert(garbage, 't2')],
+        ['too many partitions', false, () => insert(wide, 't3')],
+        ['missing file', false, () => insert(join(folder, 'missing.native'), 't4')],
+        ['wrong type', false, () => insert(good, 't5', { structure: 'n Array(String), s String' })],
+        ['missing table', true, () => insert(good, 't6', { table: 'not_there_yet' })],
+        ['missing column', true, () => insert(good, 't7', { constants: { not_there_yet: 'x' } })],
+      ];
+      for (const [name, expected, attempt] of cases) {
+        const error = await rejection(attempt());
+        assert.equal(isRetryable(error), expected, `${name}: ${(error as Error).message}`);
+      }
+      await insert(good, 't8');
+    });
+
+    it('leaves the official client’s own insert working', async () => {
+      await clickhouse().command('CREATE TABLE plain (n UInt64, s String) ENGINE = MergeTree ORDER BY n');
+      await clickhouse().command("INSERT INTO plain VALUES (1, 'a;b')");
+      assert.deepEqual((await clickhouse().read('SELECT * FROM plain')).rows, [{ n: '1', s: 'a;b' }]);
+    });
+  });
+}
+
+function independenceContract(clickhouse: () => ClickHouse, folder: string): void {
+  describe('reads and inserts', () => {
+    it('do not wait for one another', async () => {
+      const file = join(folder, 'independent.native');
+      writeFileSync(file, nativeBlock([1], ['a']));
+      const insert = (table: string) =>
+        clickhouse().insertNative({
+          table,
+          constants: {},
+          columns: ['n', 's'],
+          structure: 'n UInt64, s String',
+          file,
+          deduplicationToken: `${table}${Math.random()}`,
+        });
+      await clickhouse().command('CREATE TABLE quick (n UInt64, s String) ENGINE = MergeTree ORDER BY n');
+      await clickhouse().command(`CREATE TABLE sleepy (n UInt64, s String, slept UInt8 DEFAULT sleepEachRow(1.5))
+        ENGINE = MergeTree ORDER BY n`);
+      const slowRead = () => clickhouse().read('SELECT sleep(1.5)');
+      const atOnce = clickhouse().stats().reads?.size ?? 4;
+      const reads = Array.from({ length: atOnce }, slowRead);
+      const inserts = [insert('sleepy'), insert('sleepy')];
+      await sleep(100);
+      const at = Date.now();
+      await insert('quick');
+      const insertMs = Date.now() - at;
+      await Promise.all(reads);
+      const readsMs = Date.now() - at;
+      await Promise.all(inserts);
+      assert.ok(insertMs < 700, `an insert took ${insertMs} ms beside slow reads and inserts`);
+      assert.ok(readsMs < 2800, `${atOnce} reads of 1.5 s took ${readsMs} ms beside inserts`);
+    });
+  });
+}
