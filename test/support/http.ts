@@ -1,0 +1,50 @@
+import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+export interface Call {
+  method?: string;
+  headers?: Record<string, string | number>;
+  body?: Uint8Array | string;
+  /** Leaves Content-Length out and sends the body in pieces of this size. */
+  chunkBytes?: number;
+  agent?: Agent;
+}
+
+/** Connections of a test file: kept alive, and no reason for the process to stay. */
+const shared = new Agent({ keepAlive: true, maxSockets: 16 });
+
+/** One request, without any help: no redirects, no decoding, headers exactly as given. */
+export function call(
+  url: string,
+  { method = 'POST', headers = {}, body = '', chunkBytes, agent = shared }: Call = {},
+): Promise<Answer> {
+  const bytes =
+    typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.length);
+  const length =
+    chunkBytes === undefined ? { 'content-length': bytes.length } : { 'transfer-encoding': 'chunked' };
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { method, agent, headers: { ...length, ...headers } }, (incoming) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () =>
+        resolve({ status: incoming.statusCode!, headers: incoming.headers, body: Buffer.concat(chunks) }),
+      );
+      incoming.on('error', reject);
+    });
+    outgoing.on('error', reject);
+    if (chunkBytes === undefined) return outgoing.end(bytes);
+    for (let at = 0; at < bytes.length; at += chunkBytes) outgoing.write(bytes.subarray(at, at + chunkBytes));
+    outgoing.end();
+  });
+}
+
+/** GET of a JSON document. */
+export async function getJson(url: string): Promise<{ status: number; body: unknown }> {
+  const { status, body } = await call(url, { method: 'GET' });
+  return { status, body: JSON.parse(body.toString()) };
+}
