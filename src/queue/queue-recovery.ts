@@ -36,6 +36,7 @@ export async function recoverJournal(
     unknown: 0,
   };
   const context = { fs, corruptDirectory, report, recovered };
+  await fs.syncDirectory(directory);
   for (const name of (await fs.list(directory)).sort()) {
     const segment = Segment.fromName(fs, directory, name);
     if (!segment) continue;
@@ -59,6 +60,8 @@ interface Context {
 }
 
 async function recoverSegment({ fs, corruptDirectory, report, recovered }: Context, segment: Segment) {
+  // The process before may have died between its write and its sync: what is read here must not vanish later.
+  await segment.use((file) => file.sync());
   const bytes = await readTolerantly(segment);
   segment.bytes = bytes.length;
   const scan = scanJournal(bytes, segment.marker);

@@ -80,8 +80,8 @@ export class Replay {
   }
 
   /**
-   * Entries whose bodies count as seen: acknowledged for certain. One that only a live record leaves out may have
-   * been refused; if it was not, its body is in the files of seen bodies.
+   * Entries that were taken for certain, done ones included. One that only a live record leaves out may have been
+   * refused; if it was not, its body is in the files of seen bodies, and its file of the failed set is gone.
    */
   accepted(): EntryMeta[] {
     const metas: EntryMeta[] = [];
@@ -92,11 +92,9 @@ export class Replay {
     return metas;
   }
 
-  /** Files of the failed set whose entries are in the journal again. */
+  /** Files of the failed set whose entries are certainly in the journal again. */
   requeued(): Set<string> {
-    const ids = new Set<string>();
-    for (const { meta } of this.found.values()) if (meta.failedId) ids.add(meta.failedId);
-    return ids;
+    return new Set(this.accepted().flatMap(({ failedId }) => failedId ?? []));
   }
 
   /** Call once, after the last record. */

@@ -50,6 +50,7 @@ export class SeenFiles {
 
   /** Bodies of every file that has one younger than `sinceMs`; older files and unfinished ones are deleted. */
   async *read(sinceMs: number, onDamage: (name: string) => void): AsyncGenerator<SeenBody[]> {
+    await this.fs.syncDirectory(this.directory);
     for (const name of await this.fs.list(this.directory)) {
       const path = join(this.directory, name);
       if (name.endsWith('.tmp')) await removeIfThere(this.fs, path);

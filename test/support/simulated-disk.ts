@@ -31,6 +31,13 @@ export interface Fault {
   afterBytes?: number;
 }
 
+type Act = <T>(
+  operation: Operation,
+  path: string,
+  bytes: number,
+  effect: (fault: Fault | undefined) => T,
+) => Promise<T>;
+
 /**
  * A disk in memory that keeps apart what is written and what is synced, files and names alike, and that fails on
  * command. Every call takes a few turns of the event loop, so that a crash can come in the middle of it.
@@ -44,7 +51,6 @@ export class SimulatedDisk {
   private durableNames = new Map<string, Inode>();
   /** By directory, in order. */
   private unsyncedNames = new Map<string, NameChange[]>();
-  private readonly directories = new Set<string>();
   private generation = 0;
 
   /** @param random 0 <= n < 1; decides what of the unsynced survives and how many turns a call takes */
@@ -91,87 +97,81 @@ export class SimulatedDisk {
   /** The disk as one process sees it; after a crash mount it anew. */
   mount(): FileSystem {
     const { generation } = this;
-    const step = async (operation: Operation, path: string, bytes = 0): Promise<Fault | undefined> => {
+    /** Nothing may come between the check that the process lives and the effect, so both are one step. */
+    const act: Act = async (operation, path, bytes, effect) => {
       for (let turns = this.pick(3); turns > 0; turns--)
         await new Promise((resolve) => setImmediate(resolve));
-      if (generation !== this.generation) await new Promise(() => undefined);
+      if (generation !== this.generation) return new Promise(() => undefined);
       this.operations++;
       const fault = this.fault(operation, path, bytes);
       if (fault && operation !== 'writev' && operation !== 'sync') throw systemError(fault.code, path);
-      return fault;
+      return effect(fault);
     };
     return {
-      makeDirectory: async (path) => {
-        this.directories.add(path);
-      },
+      makeDirectory: async () => undefined,
       list: async (path) => this.list(path),
-      create: async (path) => {
-        await step('create', path);
-        if (this.names.has(path)) throw systemError('EEXIST', path);
-        const inode = { content: Buffer.alloc(0), durable: Buffer.alloc(0), unsynced: [] };
-        this.change(path, [{ name: path, inode }]);
-        return this.file(path, inode, step);
-      },
-      open: async (path) => {
-        await step('open', path);
-        return this.file(path, this.need(path), step);
-      },
-      rename: async (from, to) => {
-        await step('rename', from);
-        const inode = this.need(from);
-        this.change(from, [
-          { name: from, inode: undefined },
-          { name: to, inode },
-        ]);
-      },
-      unlink: async (path) => {
-        await step('unlink', path);
-        this.need(path);
-        this.change(path, [{ name: path, inode: undefined }]);
-      },
-      syncDirectory: async (path) => {
-        await step('syncDirectory', path);
-        for (const change of this.unsyncedNames.get(path) ?? []) apply(this.durableNames, change);
-        this.unsyncedNames.delete(path);
-      },
+      create: (path) =>
+        act('create', path, 0, () => {
+          if (this.names.has(path)) throw systemError('EEXIST', path);
+          const inode = { content: Buffer.alloc(0), durable: Buffer.alloc(0), unsynced: [] };
+          this.change(path, [{ name: path, inode }]);
+          return this.file(path, inode, act);
+        }),
+      open: (path) => act('open', path, 0, () => this.file(path, this.need(path), act)),
+      rename: (from, to) =>
+        act('rename', from, 0, () => {
+          const moved = { name: to, inode: this.need(from) };
+          this.change(from, [{ name: from, inode: undefined }, moved]);
+        }),
+      unlink: (path) =>
+        act('unlink', path, 0, () => {
+          this.need(path);
+          this.change(path, [{ name: path, inode: undefined }]);
+        }),
+      syncDirectory: (path) =>
+        act('syncDirectory', path, 0, () => {
+          for (const change of this.unsyncedNames.get(path) ?? []) apply(this.durableNames, change);
+          this.unsyncedNames.delete(path);
+        }),
     };
   }
 
-  private file(
-    path: string,
-    inode: Inode,
-    step: (operation: Operation, path: string, bytes?: number) => Promise<Fault | undefined>,
-  ): OpenFile {
+  private file(path: string, inode: Inode, act: Act): OpenFile {
     return {
-      writev: async (buffers, position) => {
+      writev: (buffers, position) => {
         const data = Buffer.concat(buffers.map((buffer) => Buffer.from(buffer)));
-        const fault = await step('writev', path, data.length);
-        const room = this.capacityBytes - this.usedBytes + Math.max(0, inode.content.length - position);
-        const count = Math.min(data.length, fault ? (fault.afterBytes ?? 0) : data.length, Math.max(0, room));
-        if (count > 0) write(inode, { position, data: data.subarray(0, count) });
-        if (fault) throw systemError(fault.code, path);
-        if (count === 0 && data.length > 0) throw systemError('ENOSPC', path);
-        return count;
+        return act('writev', path, data.length, (fault) => this.write(path, inode, data, position, fault));
       },
-      read: async (target, position) => {
-        await step('read', path, target.length);
-        return inode.content.copy(target, 0, position, position + target.length);
-      },
-      sync: async () => {
-        const fault = await step('sync', path);
-        // As Linux does: the pages count as clean after a failure, and may or may not have reached the disk.
-        if (fault) inode.unsynced = [];
-        if (fault) throw systemError(fault.code, path);
-        inode.durable = Buffer.from(inode.content);
-        inode.unsynced = [];
-      },
-      truncate: async (bytes) => {
-        await step('truncate', path);
-        write(inode, { truncateTo: bytes });
-      },
+      read: (target, position) =>
+        act('read', path, target.length, () =>
+          inode.content.copy(target, 0, position, position + target.length),
+        ),
+      sync: () =>
+        act('sync', path, 0, (fault) => {
+          // As Linux does: the pages count as clean after a failure, and may or may not have reached the disk.
+          if (!fault) inode.durable = Buffer.from(inode.content);
+          inode.unsynced = [];
+          if (fault) throw systemError(fault.code, path);
+        }),
+      truncate: (bytes) => act('truncate', path, 0, () => write(inode, { truncateTo: bytes })),
       size: async () => inode.content.length,
       close: async () => undefined,
     };
+  }
+
+  private write(
+    path: string,
+    inode: Inode,
+    data: Buffer,
+    position: number,
+    fault: Fault | undefined,
+  ): number {
+    const room = this.capacityBytes - this.usedBytes + Math.max(0, inode.content.length - position);
+    const count = Math.min(data.length, fault ? (fault.afterBytes ?? 0) : data.length, Math.max(0, room));
+    if (count > 0) write(inode, { position, data: data.subarray(0, count) });
+    if (fault) throw systemError(fault.code, path);
+    if (count === 0 && data.length > 0) throw systemError('ENOSPC', path);
+    return count;
   }
 
   private list(path: string): string[] {
