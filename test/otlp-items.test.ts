@@ -4,7 +4,15 @@ import type { Signal } from '../src/signal.js';
 import { queryStore, TABLES } from './support/engine.js';
 import { getJson } from './support/http.js';
 import { attribute, ITEMS, logRecord, nowNs, point, requestOf, span } from './support/items.js';
-import { ENCODINGS, type Encoding, encode, type Item, readSuccess, sendOtlp } from './support/otlp-client.js';
+import {
+  ENCODINGS,
+  type Encoding,
+  encode,
+  type Item,
+  readRefusal,
+  readSuccess,
+  sendOtlp,
+} from './support/otlp-client.js';
 import { makeDataDir, Server } from './support/server.js';
 
 const DAY_MS = 86_400_000;
@@ -79,32 +87,45 @@ const REJECTED_ITEMS: RejectedItem[] = [
   }),
 ];
 
-/** A value nested `depth` lists deep, without recursion. */
-function nested(depth: number): Item {
-  let value: Item = { stringValue: 'inside' };
-  for (let i = 0; i < depth; i++) value = { arrayValue: { values: [value] } };
-  return value;
+/** A request with one log record whose body is a text nested `depth` lists deep; built without recursion. */
+function nestedJson(depth: number, marker: string): Buffer {
+  const value = `${'{"arrayValue":{"values":['.repeat(depth)}{"stringValue":"inside"}${']}}'.repeat(depth)}`;
+  const record = JSON.stringify(logRecord(marker)).replace('{"stringValue":"a line"}', () => value);
+  return Buffer.from(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[${record}]}]}]}`);
 }
 
-/** The same as OTLP/JSON text, for depths at which JSON.stringify gives up. */
-function nestedJson(depth: number): string {
-  return `${'{"arrayValue":{"values":['.repeat(depth)}{"stringValue":"inside"}${']}}'.repeat(depth)}`;
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+  return Buffer.from([...bytes, value]);
 }
 
 /** The same as protobuf, from the inside out. */
-function nestedProtobuf(depth: number): Buffer {
-  const varint = (value: number) => {
-    const bytes: number[] = [];
-    for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
-    return Buffer.from([...bytes, value]);
+function nestedProtobuf(depth: number, marker: string): Buffer {
+  const parts: Buffer[] = [Buffer.from('inside')];
+  let length = 6;
+  const wrap = (tag: number) => {
+    const head = Buffer.concat([Buffer.from([tag]), varint(length)]);
+    length += head.length;
+    parts.push(head);
   };
-  const field = (tag: number, bytes: Buffer) =>
-    Buffer.concat([Buffer.from([tag]), varint(bytes.length), bytes]);
-  let value = field(0x0a, Buffer.from('inside'));
-  for (let i = 0; i < depth; i++) value = field(0x2a, field(0x0a, value));
-  const record = Buffer.concat([field(0x2a, value), Buffer.from([0x10, 9])]);
-  return field(0x0a, field(0x12, field(0x12, record)));
+  wrap(0x0a);
+  for (let i = 0; i < depth; i++) {
+    wrap(0x0a);
+    wrap(0x2a);
+  }
+  wrap(0x2a);
+  const { body: _, ...plain } = logRecord(marker);
+  const request = encode('logs', 'protobuf', { resourceLogs: [{ scopeLogs: [{ logRecords: [plain] }] }] });
+  // Three envelopes of one length byte each stand before the record.
+  const rest = request.subarray(6);
+  parts.push(rest);
+  length += rest.length;
+  for (let i = 0; i < 3; i++) wrap([0x12, 0x12, 0x0a][i]);
+  return Buffer.concat(parts.reverse());
 }
+
+const nestedBody = { json: nestedJson, protobuf: nestedProtobuf };
 
 describe('OTLP items', { concurrency: false }, () => {
   const dataDir = makeDataDir();
@@ -185,25 +206,16 @@ describe('OTLP items', { concurrency: false }, () => {
       expectStored('logs', marker, 2);
     });
 
-    it(`${encoding}: values nested 64 deep are stored, 65 deep rejected`, async () => {
-      const marker = `nested-${encoding}`;
-      const items = [64, 65].map((depth) => logRecord(`${marker}-${depth}`, { body: nested(depth) }));
-      const answer = await send('logs', encoding, requestOf('logs', items));
-      assert.equal(answer.rejected, 1);
-      assert.match(answer.message, /nested more than 64 levels deep/);
-      expectStored('logs', `${marker}-64`, 1);
-      expectStored('logs', `${marker}-65`, 0);
+    it(`${encoding}: a value nested 64 deep is stored, a deeper one rejected`, async () => {
+      const depths = encoding === 'json' ? [64, 65, 120] : [64, 65, 1000, 100_000];
+      for (const depth of depths) {
+        const marker = `nested-${encoding}-${depth}`;
+        const answer = await send('logs', encoding, nestedBody[encoding](depth, marker));
+        assert.equal(answer.rejected, depth === 64 ? 0 : 1, `${depth} deep`);
+        if (depth > 64) assert.match(answer.message, /nested more than 64 levels deep/);
+        expectStored('logs', marker, depth === 64 ? 1 : 0);
+      }
     });
-
-    for (const depth of [1000, 100_000]) {
-      it(`${encoding}: nesting ${depth} deep is rejected and harms nothing`, async () => {
-        const json = `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9,"body":${nestedJson(depth)}}]}]}]}`;
-        const body = encoding === 'json' ? Buffer.from(json) : nestedProtobuf(depth);
-        const answer = await send('logs', encoding, body);
-        assert.equal(answer.rejected, 1);
-        assert.match(answer.message, /nested more than 64 levels deep/);
-      });
-    }
 
     it(`${encoding}: 10,000 attributes and values of a megabyte are stored as they are`, async () => {
       const marker = `large-${encoding}`;
@@ -263,6 +275,17 @@ describe('OTLP items', { concurrency: false }, () => {
         message: '',
       });
       expectStored('metrics', marker, 6);
+    });
+  }
+
+  for (const depth of [1000, 100_000]) {
+    it(`json: nesting ${depth} deep is refused with its place, and harms nothing`, async () => {
+      const answer = await sendOtlp(server.otlp, 'logs', 'json', nestedJson(depth, 'refused-bad'));
+      assert.equal(answer.status, 400);
+      assert.match(
+        readRefusal(answer, 'json').message,
+        /at byte \d+: objects and arrays are nested more than \d+ deep/,
+      );
     });
   }
 
