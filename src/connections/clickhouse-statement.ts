@@ -82,7 +82,7 @@ export function settingList(settings: Readonly<Record<string, unknown>>): { name
     .filter(([name, value]) => value !== undefined && !HTTP_ONLY.has(name))
     .map(([name, value]) => {
       if (!/^\w+$/.test(name)) throw new TypeError(`${JSON.stringify(name)} is no setting name`);
-      const text = typeof value === 'boolean' ? String(Number(value)) : value;
+      const text = typeof value === 'boolean' ? Number(value) : value;
       return { name, sql: `${name} = ${typeof text === 'number' ? text : quoteString(String(text))}` };
     });
 }
