@@ -26,7 +26,7 @@ function whatToOpen(api: string, { slowest, failed }: DemoResult): string {
   const open: [string, string][] = [
     ['services', '/api/v1/services'],
     ['slowest traces', '/api/v1/traces?order=slowest&limit=5'],
-    ['failed checkouts', '/api/v1/traces?service=checkout&status=error&limit=5'],
+    ['failed requests', '/api/v1/traces?status=error&limit=5'],
     ['warnings and errors', '/api/v1/logs?min_severity=warn&limit=20'],
     ['metric names', '/api/v1/metrics?prefix=shop.'],
     [

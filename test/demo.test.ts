@@ -6,7 +6,7 @@ import type { DemoOptions } from '../demo/options.js';
 import { parseOptions } from '../demo/options.js';
 import { type DemoResult, runDemo } from '../demo/run.js';
 import { jsonToProtobuf } from '../src/ingest/json.js';
-import type { Signal } from '../src/ingest/signal.js';
+import type { Signal } from '../src/signal.js';
 import { otlp } from './support/otlp-proto.js';
 
 interface Span {

@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { otlp } from '../../test/support/otlp-proto.js';
 import { AppError } from '../errors.js';
+import type { Signal } from '../signal.js';
 import { jsonToProtobuf } from './json.js';
-import type { Signal } from './signal.js';
 
 /** One value twice: as OTLP/JSON text and as what protobufjs takes. */
 interface Twin {

@@ -25,8 +25,8 @@ import {
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
 import { otlp } from '../../test/support/otlp-proto.js';
+import type { Signal } from '../signal.js';
 import { jsonToProtobuf } from './json.js';
-import type { Signal } from './signal.js';
 
 const resource = resourceFromAttributes({ 'service.name': 'shop', 'process.pid': 42, 'a.ratio': 0.5 });
 const attributes: Attributes = {

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import protobuf from 'protobufjs';
 import { otlp } from '../../test/support/otlp-proto.js';
 import { AppError } from '../errors.js';
+import type { Signal } from '../signal.js';
 import { jsonToProtobuf } from './json.js';
-import type { Signal } from './signal.js';
 
 interface PlainSpan {
   traceId: Uint8Array;

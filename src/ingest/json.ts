@@ -1,4 +1,5 @@
 import { AppError } from '../errors.js';
+import type { Signal } from '../signal.js';
 import { type Field, type MessageType, REQUESTS } from './json-fields.js';
 import { IntegerReader, numberEnd, readDouble } from './json-number.js';
 import {
@@ -12,7 +13,6 @@ import {
 } from './json-scanner.js';
 import { decodeBase64, decodeHex } from './json-text.js';
 import { ProtobufWriter } from './json-writer.js';
-import type { Signal } from './signal.js';
 
 const EXPECTED = {
   message: 'an object',

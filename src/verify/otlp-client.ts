@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartupError } from '../errors.js';
 import { jsonToProtobuf } from '../ingest/json.js';
-import type { Signal } from '../ingest/signal.js';
+import type { Signal } from '../signal.js';
 import type { OtlpObject } from './otlp-values.js';
 
 export type Encoding = 'protobuf' | 'json';

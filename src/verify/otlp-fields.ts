@@ -89,8 +89,9 @@ export function shownValue(sent: OtlpValue | undefined): Shown {
       return { value: null, type: 'n' };
   }
 }
-const anyValue: Rule = (sent) => shownValue(sent).value;
-const anyType: Rule = (sent) => shownValue(sent).type;
+/** A body that was not sent has no type; an empty AnyValue has the type `n`. */
+const body: Rule = (sent) => ((sent ?? null) === null ? '' : shownValue(sent).value);
+const bodyType: Rule = (sent) => ((sent ?? null) === null ? '' : shownValue(sent).type);
 
 /** Of a whole message, for what the API derives from several of its fields. */
 const of =
@@ -181,8 +182,8 @@ export const LOG_RECORD: Table = [
   ['item.observedTimeUnixNano', 'observed_timestamp', (sent) => (sent === undefined ? null : iso(sent))],
   ['item.severityNumber', 'severity_number', number],
   ['item.severityText', 'severity_text', text],
-  ['item.body', 'body', anyValue],
-  ['item.body', 'body_type', anyType],
+  ['item.body', 'body', body],
+  ['item.body', 'body_type', bodyType],
   ['item.attributes', 'attributes', 'attributes'],
   ['item.droppedAttributesCount', 'dropped_attributes_count', number],
   ['item.flags', 'flags', number],

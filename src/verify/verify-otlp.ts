@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inspect, parseArgs } from 'node:util';
 import { StartupError } from '../errors.js';
-import type { Signal } from '../ingest/signal.js';
+import type { Signal } from '../signal.js';
 import { type Encoding, OtlpClient } from './otlp-client.js';
 import { type Compared, compareItem, itemsOf, type Sent } from './otlp-compare.js';
 import { type Fixture, fixtureOf } from './otlp-fixture.js';
