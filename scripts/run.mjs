@@ -23,8 +23,12 @@ function checkNode() {
   }
 }
 
+/** Ctrl+C goes to the child as well, which ends in its own way; without a handler this process would not wait for it. */
 function run(command, args, env = process.env) {
+  const wait = () => {};
+  process.on('SIGINT', wait);
   const { status, signal } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
+  process.off('SIGINT', wait);
   if (status !== 0) process.exit(status ?? (signal ? 1 : 0));
 }
 
