@@ -83,6 +83,13 @@ describe('Log search', () => {
     assert.deepEqual(await bodies({}, { fromNs: T0 + 3600n * SECOND, toNs: T0 + 3601n * SECOND }), [
       'the first of the next hour',
     ]);
+    const century = { fromNs: T0 + 3600n * SECOND, toNs: 9_214_646_400_000_000_000n };
+    assert.deepEqual(await bodies({}, century), ['the first of the next hour'], 'until 2262');
+    assert.deepEqual(
+      await bodies({ order: 'asc' }, { fromNs: 0n, toNs: T0 + 1n }),
+      ['Order 17 placed'],
+      'from 1970',
+    );
   });
 
   it('finds all the words in any case, phrases, and not what is negated', async () => {
@@ -161,7 +168,7 @@ describe('Log search', () => {
       );
     }
     await store.insert('telemetry_logs', TENANT_A, [
-      log(T0 - SECOND, `it's {p0:String} \\ %`, attributes({ [`a'b\\`]: `c'd\\` })),
+      log(T0 - SECOND, `it's {p0:String} \\ %`, attributes([[`a'b\\`, `c'd\\`]])),
     ]);
     const before = { fromNs: T0 - SECOND, toNs: T0 };
     assert.deepEqual(await bodies({ terms: [term(`'s {P0:string} \\ %`)] }, before), [

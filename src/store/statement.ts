@@ -15,6 +15,9 @@ export const TELEMETRY_TABLES = {
   metrics: 'telemetry_metrics',
 } as const;
 
+/** The steps are 32-bit seconds and wrap around in 2106. Rows lie at most an hour ahead of the clock. */
+const LAST_STEP_NS = 4_294_000_000_000_000_000n;
+
 /**
  * The WHERE of one question: the tenant first, then the time, then what is asked. Values only ever become
  * parameters (`{p0:String}`), so no value can become SQL.
@@ -58,7 +61,8 @@ export class Where {
    * only when the condition names the same expression.
    */
   withinSteps(range: TimeRange): this {
-    const step = (ns: bigint) => `toStartOfFiveMinutes(${this.bindTime(ns)})`;
+    const step = (ns: bigint) =>
+      `toStartOfFiveMinutes(${this.bindTime(ns < LAST_STEP_NS ? ns : LAST_STEP_NS)})`;
     return this.and(`toStartOfFiveMinutes(timestamp) >= ${step(range.fromNs)}`)
       .and(`toStartOfFiveMinutes(timestamp) <= ${step(range.toNs)}`)
       .within(range);

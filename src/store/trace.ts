@@ -22,8 +22,11 @@ export interface Trace {
   meta: Meta;
 }
 
-/** Rows are turned into spans in slices, so that a huge trace does not hold up other requests. */
-const SLICE_ROWS = 1000;
+/**
+ * A statement's answer is parsed in one go, which holds up every other request: all of a trace of 50,000 spans for 2 s,
+ * a slice of it for a tenth of that.
+ */
+const SLICE_SPANS = 5000;
 
 /**
  * Every span of a trace.
@@ -40,22 +43,30 @@ export async function readTrace(
   signal?: AbortSignal,
 ): Promise<Trace> {
   const asking = new Asking(clickhouse, signal);
-  const where = new Where(scope).withinSteps(range);
-  where.and(`trace_id = toFixedString(unhex(${where.bind('String', traceId)}), 16)`);
-  const rows = await asking.rows<SpanRow>(
-    `SELECT ${SPAN_COLUMNS} FROM ${TELEMETRY_TABLES.traces} WHERE ${where}
-ORDER BY timestamp, span_id LIMIT ${where.bind('UInt32', MAX_TRACE_SPANS + 1)}`,
-    where,
-  );
-  if (rows.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
-  const partial = rows.length > MAX_TRACE_SPANS;
-  if (partial) rows.pop();
   const spans: Span[] = [];
-  for (let i = 0; i < rows.length; i += SLICE_ROWS) {
-    if (i > 0) await new Promise(setImmediate);
-    for (const row of rows.slice(i, i + SLICE_ROWS)) spans.push(decodeSpan(row));
+  let more = true;
+  while (more && spans.length < MAX_TRACE_SPANS) {
+    // A slice begins at the time of the last span given, after the spans of that time that were given already.
+    const last = spans.at(-1)?.start_time_unix_nano;
+    const given =
+      last === undefined ? 0 : spans.length - 1 - spans.findLastIndex((s) => s.start_time_unix_nano !== last);
+    const where = new Where(scope).withinSteps({
+      fromNs: last ? BigInt(last) : range.fromNs,
+      toNs: range.toNs,
+    });
+    where.and(`trace_id = toFixedString(unhex(${where.bind('String', traceId)}), 16)`);
+    const rows = await asking.rows<SpanRow>(sliceStatement(where, given), where);
+    more = rows.length > SLICE_SPANS;
+    for (const row of rows.slice(0, SLICE_SPANS)) spans.push(decodeSpan(row));
   }
-  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial }) };
+  if (spans.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
+  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial: more }) };
+}
+
+function sliceStatement(where: Where, offset: number): string {
+  return `SELECT ${SPAN_COLUMNS} FROM ${TELEMETRY_TABLES.traces} WHERE ${where}
+ORDER BY timestamp, span_id, service_name, span_name, duration_nano
+LIMIT ${where.bind('UInt32', SLICE_SPANS + 1)} OFFSET ${where.bind('UInt32', offset)}`;
 }
 
 function outline(spans: Span[]): Omit<Trace, 'trace_id' | 'spans' | 'meta'> {
