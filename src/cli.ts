@@ -21,6 +21,8 @@ async function runServer(): Promise<void> {
   const config = loadConfig();
   const { start } = await import('./main.js');
   const running = await start(config);
+  // Before the line that says it runs: whoever reads that may stop it at once.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stopAndExit(running));
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const address = (port: number) => `http://${running.host}:${port}`;
   console.log(
@@ -31,7 +33,6 @@ async function runServer(): Promise<void> {
       `  Health     ${address(running.apiPort)}/health/ready`,
     ].join('\n'),
   );
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stopAndExit(running));
 }
 
 async function stopAndExit(running: { stop(): Promise<void> }): Promise<void> {

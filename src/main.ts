@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { AppModule } from './app.module.js';
 import type { Config } from './config.js';
 import { lockDataDir } from './connections/data-dir-lock.js';
+import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
@@ -30,7 +31,7 @@ export interface Running {
 export async function start(config: Config): Promise<Running> {
   const log = createLogger(config.LOG_LEVEL);
   armFailpoint(config.FAILPOINT);
-  const unlock = lockDataDir(config.DATA_DIR);
+  const unlock = takeDataDir(config.DATA_DIR);
   try {
     const { app, apiServer } = await createApp(config, log);
     const otlp = app.get(OtlpHttp);
@@ -51,6 +52,15 @@ export async function start(config: Config): Promise<Running> {
   } catch (error) {
     unlock();
     throw error;
+  }
+}
+
+function takeDataDir(dataDir: string): () => void {
+  try {
+    return lockDataDir(dataDir);
+  } catch (error) {
+    if (error instanceof StartupError) throw error;
+    throw new StartupError(`DATA_DIR ${dataDir} cannot be used: ${(error as Error).message}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.js';
+import { reach } from '../failpoints.js';
 import { isNoSpace, writeFully } from './durable-files.js';
 import type { FileSystem } from './file-system.js';
 import { frameBytes, HEADER_BYTES, writeHeader } from './journal-record.js';
@@ -205,6 +206,7 @@ export class Journal {
       await segment.use(async (file) => {
         const count = await writeFully(file, frame(group, segment), offset);
         isWritten = true;
+        reach('journal-written');
         await file.sync();
         segment.bytes = offset + count;
       });

@@ -1,3 +1,4 @@
+import { reach } from '../failpoints.js';
 import type { Place } from './journal.js';
 import type { LiveRecord } from './queue-records.js';
 import type { Report } from './queue-report.js';
@@ -93,6 +94,7 @@ export class SegmentCleaner {
       host.ledger.refer(place.segment.sequence, about);
     }
     await book.segment.remove();
+    reach('segment-deleted');
     host.ledger.removed(book);
   }
 
