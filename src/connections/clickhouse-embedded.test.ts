@@ -74,6 +74,35 @@ describe('the embedded engine', () => {
     assert.equal(clickhouse.stats().reads!.discarded - discarded, 40);
   });
 
+  it('lets a waiting read be aborted, and the others have their turn', async () => {
+    const { size } = clickhouse.stats().reads!;
+    const slow = Array.from({ length: size }, () => clickhouse.read('SELECT sleep(1)'));
+    const controller = new AbortController();
+    const aborted = clickhouse.read('SELECT 1', {}, { signal: controller.signal });
+    const patient = clickhouse.read('SELECT 2 AS two');
+    assert.equal(clickhouse.stats().reads!.waiting, 2);
+    controller.abort();
+    await assert.rejects(aborted, /abort/i);
+    assert.equal(clickhouse.stats().reads!.waiting, 1);
+    assert.deepEqual((await patient).rows, [{ two: 2 }]);
+    await Promise.all(slow);
+  });
+
+  it('gives the memory of failed answers back', async () => {
+    const settings = { max_result_bytes: '20000000', max_block_size: '10000' };
+    const failing = () =>
+      assert.rejects(
+        clickhouse.read("SELECT n, repeat('x', 500 + n % 2) AS x FROM numbers", {}, { settings }),
+      );
+    for (let round = 0; round < 5; round++) await failing();
+    const before = process.memoryUsage.rss();
+    const long = clickhouse.read('SELECT sleep(3)');
+    for (let round = 0; round < 60; round++) await failing();
+    const grownMb = (process.memoryUsage.rss() - before) / 1e6;
+    await long;
+    assert.ok(grownMb < 400, `grew by ${grownMb} MB over 60 answers of 20 MB`);
+  });
+
   it('keeps settings of a command to that command', async () => {
     const limited = { max_execution_time: 7 };
     await clickhouse.client.command({
@@ -132,6 +161,35 @@ describe('the embedded engine', () => {
 
   it('leaves threads to inserts and files however small the pool is', () => {
     assert.deepEqual([4, 8, 10, 16, 64].map(readSessions), [1, 1, 3, 4, 4]);
+  });
+});
+
+describe('closing the embedded engine', () => {
+  it('ends reads at once and lets inserts finish', async () => {
+    const clickhouse = await open();
+    await clickhouse.command('CREATE TABLE finished (n UInt64, s String) ENGINE = MergeTree ORDER BY n');
+    const read = assert.rejects(
+      clickhouse.read(
+        'SELECT sum(sleepEachRow(0.05)) FROM numbers',
+        {},
+        {
+          settings: { max_block_size: '1', function_sleep_max_microseconds_per_block: '0' },
+        },
+      ),
+    );
+    const insert = clickhouse.command(
+      'INSERT INTO finished SELECT sleepEachRow(0.5), toString(number) FROM numbers(4)',
+    );
+    await sleep(200);
+    const at = Date.now();
+    await clickhouse.close();
+    assert.ok(Date.now() - at < 4000);
+    await read;
+    await insert;
+    await assert.rejects(clickhouse.read('SELECT 1'), /closed/);
+    const again = await open();
+    assert.deepEqual((await again.read('SELECT count() AS n FROM finished')).rows, [{ n: '4' }]);
+    await again.close();
   });
 });
 

@@ -72,6 +72,9 @@ export class EmbeddedDriver implements ClickHouseDriver {
   /** Pings and KILL QUERY: it must answer while everything else is busy. It also keeps the engine loaded. */
   private readonly control: SessionPool;
 
+  /** Reads in the engine, by the id that KILL QUERY knows them by. */
+  private readonly running = new Map<string, Promise<unknown>>();
+
   private constructor(
     private readonly chdb: typeof import('chdb'),
     dataDirectory: string,
@@ -156,7 +159,9 @@ export class EmbeddedDriver implements ClickHouseDriver {
     };
   }
 
+  /** Reads are ended, inserts and commands let finish. */
   async close(): Promise<void> {
+    for (const [queryId, running] of this.running) void this.kill(queryId, running);
     await Promise.all([this.reads.close(), this.inserts.close(), this.admin.close()]);
     await this.control.close();
     this.anchor.close();
@@ -177,7 +182,12 @@ export class EmbeddedDriver implements ClickHouseDriver {
       ...parameters.clickhouse_settings,
       log_comment: queryId,
     });
-    const result = await this.reads.run((session) => this.statement(session, sql), {
+    const run = async (session: Session) => {
+      const running = this.statement(session, sql);
+      this.running.set(queryId, running);
+      return running.finally(() => this.running.delete(queryId));
+    };
+    const result = await this.reads.run(run, {
       signal: parameters.abort_signal,
       stop: (running) => void this.kill(queryId, running),
     });
@@ -187,14 +197,18 @@ export class EmbeddedDriver implements ClickHouseDriver {
   /** Tries until the statement has ended: right after its start the engine does not list it yet. */
   private async kill(queryId: string, running: Promise<unknown>): Promise<void> {
     let ended = false;
-    void running.finally(() => {
+    const over = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    void over.then(() => {
       ended = true;
     });
     const sql = `KILL QUERY WHERE Settings['log_comment'] = ${quoteString(queryId)}`;
     while (!ended) {
       // A refused KILL is no news to anyone: the caller has its answer, and max_execution_time ends the statement.
       await this.control.run((session) => this.statement(session, sql)).catch(() => undefined);
-      await Promise.race([running, new Promise((resolve) => setTimeout(resolve, KILL_AGAIN_MS).unref())]);
+      await Promise.race([over, new Promise((resolve) => setTimeout(resolve, KILL_AGAIN_MS).unref())]);
     }
   }
 

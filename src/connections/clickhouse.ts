@@ -47,7 +47,7 @@ export interface ClickHouseDriver {
 
 const DEFAULT_EXECUTION_SECONDS = 30;
 /** An answer is held in memory whole; more than this fails with TOO_MANY_ROWS_OR_BYTES. */
-const MAX_RESULT_BYTES = 128 * 1024 * 1024;
+const MAX_RESULT_BYTES = 64 * 1024 * 1024;
 const PING_TIMEOUT_MS = 5_000;
 
 /** The telemetry store, embedded or on a server: the same promises either way. */
@@ -138,7 +138,7 @@ export class ClickHouse {
     return this.driver.stats();
   }
 
-  /** Lets what is running end, then closes. */
+  /** Ends running reads, lets inserts and commands finish, then closes. */
   close(): Promise<void> {
     return this.driver.close();
   }

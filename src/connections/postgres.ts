@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import type { Config } from '../config.js';
+import { StartupError } from '../errors.js';
 import type { Health } from './clickhouse.js';
 import type { EmbeddedPostgres } from './pglite.js';
 
@@ -68,14 +69,22 @@ export async function openDataSource(
   return source.initialize();
 }
 
+async function openServer(url: string): Promise<Postgres> {
+  try {
+    return new Postgres(await openDataSource({ url }));
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    throw new StartupError(`PostgreSQL cannot be reached (DATABASE_URL): ${message || code}`);
+  }
+}
+
 /**
  * Connects to DATABASE_URL, or opens the embedded database below DATA_DIR when it is unset.
  *
- * @throws StartupError when the embedded database cannot be opened; the driver's error when the server is away
+ * @throws StartupError when it cannot be reached or opened
  */
 export async function openPostgres(config: Pick<Config, 'DATABASE_URL' | 'DATA_DIR'>): Promise<Postgres> {
-  if (config.DATABASE_URL !== undefined)
-    return new Postgres(await openDataSource({ url: config.DATABASE_URL }));
+  if (config.DATABASE_URL !== undefined) return openServer(config.DATABASE_URL);
   const { openPglite } = await import('./pglite.js');
   const embedded = await openPglite(join(config.DATA_DIR, 'postgres'), POOL_SIZE + 2);
   return new Postgres(await openDataSource(embedded), embedded);

@@ -137,10 +137,18 @@ export class SessionPool {
     else this.idle.push(session);
   }
 
-  private discard(session: Session): void {
-    session.close();
+  private async discard(session: Session): Promise<void> {
     this.open--;
     this.discarded++;
+    this.serveWaiting();
+    // Another statement takes the failed one's rows out of the engine's memory; closing alone would keep them until
+    // everything that runs on any session has ended.
+    await session.queryAsync('SELECT 1', { format: 'Null' }).catch(() => undefined);
+    session.close();
+  }
+
+  /** Opens a session for the next caller in the queue, if it is anyone's turn. */
+  private serveWaiting(): void {
     for (let next = this.queue.shift(); next; next = this.queue.shift()) {
       try {
         next.resolve(this.create());
