@@ -1,6 +1,6 @@
 import { CheckWalk } from './check-walk.js';
 import { describeRejections, type RejectionReason, VERDICTS } from './item-rules.js';
-import type { Signal } from './signal.js';
+import type { Signal } from '../signal.js';
 import type { TimeWindow } from './time-window.js';
 
 export type { RejectionReason, TimeWindow };

@@ -2,7 +2,7 @@ import { AppError } from '../errors.js';
 import { ByteSink } from './byte-sink.js';
 import { BAD_ENTRY, Resources, Scopes } from './contexts.js';
 import { buildBlock, type NamedColumn, type NativeBlock } from './native-block.js';
-import type { Signal } from './signal.js';
+import type { Signal } from '../signal.js';
 import type { SignalTable } from './signal-table.js';
 import { TimeBounds, type TimeWindow } from './time-window.js';
 import { LogsTable } from './transcode-logs.js';

@@ -1,4 +1,5 @@
 import protobuf from 'protobufjs';
+import { randomFrom } from './random.js';
 
 /**
  * Realistic OTLP request bodies from a seed: a web shop of 8 services with 5 operations each. The same options give
@@ -19,17 +20,6 @@ const OPERATIONS = ['list', 'get', 'create', 'update', 'delete'];
 const METHODS = ['GET', 'GET', 'POST', 'PUT', 'DELETE'];
 const WORDS =
   'order customer payment item stock accepted retry upstream latency budget session token cache'.split(' ');
-
-/** A small, fast generator of repeatable random numbers (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** Writes OTLP messages field by field; `tag` is field number << 3 | wire type. */
 class BodyWriter {

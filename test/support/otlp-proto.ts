@@ -219,6 +219,10 @@ message Exemplar {
 }
 `;
 
+// Tests build and read values nested deeper than protobufjs' own limit of 100 messages.
+protobuf.util.recursionLimit = 10_000;
+protobuf.Reader.recursionLimit = 10_000;
+
 const { root } = protobuf.parse(OTLP_PROTO);
 
 /**
