@@ -99,7 +99,7 @@ export interface Meta {
   bytes_read: number;
   elapsed_ms: number;
   /** Present when the answer holds less than was asked for. */
-  partial?: true | boolean;
+  partial?: true;
 }
 
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */

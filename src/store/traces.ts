@@ -107,7 +107,7 @@ function recentStatement(where: Where, place: Place): string {
     const time = where.bindTime(BigInt(place.cursor.key[0]));
     const id = `toFixedString(unhex(${where.bind('String', place.cursor.key[1])}), 16)`;
     after = ` AND (timestamp < ${time} OR (timestamp = ${time} AND trace_id < ${id}))
-  AND trace_id NOT IN (
+  AND trace_id GLOBAL NOT IN (
     SELECT trace_id FROM ${table}
     WHERE ${where} AND (timestamp > ${time} OR (timestamp = ${time} AND trace_id >= ${id}))
   )`;
