@@ -46,7 +46,7 @@ export class BatchDesk {
     const batch = this.held(view);
     this.parts.backlog.remove(batch, true);
     // Refused only by closing: then the batch comes again with the same id.
-    this.parts.journal.appendDone(batch.entries, false).catch(() => undefined);
+    this.parts.journal.finish(batch, false).catch(() => undefined);
   }
 
   retry(view: IngestBatch, delayMs: number): void {
@@ -61,10 +61,12 @@ export class BatchDesk {
     const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
     const { backlog, journal } = this.parts;
     batch.holder = undefined;
+    batch.isSplitting = true;
     await journal.appendPlans(halves, () => false);
     backlog.remove(batch, false);
     for (const half of halves) backlog.batches.set(half.id, half);
     backlog.ready[signal].unshift(...halves);
+    journal.cleaner.kick();
     this.waiters.ready(signal, Number.NEGATIVE_INFINITY);
   }
 
@@ -82,7 +84,7 @@ export class BatchDesk {
         cause: error,
       });
     }
-    await journal.appendDone(batch.entries, true);
+    await journal.finish(batch, true);
     backlog.remove(batch, true);
   }
 
@@ -107,6 +109,7 @@ export class BatchDesk {
       dueAtMs: 0,
       planSegment: 0,
       isRecorded: false,
+      isSplitting: false,
     };
   }
 

@@ -42,6 +42,8 @@ export class QueueJournal {
   private lastId: number;
   /** Entries that are being copied to a newer segment. */
   private readonly moving = new Set<number>();
+  /** Batches that are done, but not durably. */
+  private readonly finishing = new Set<Batch>();
 
   constructor(private readonly options: QueueJournalOptions) {
     const { ledger, report } = options;
@@ -109,8 +111,15 @@ export class QueueJournal {
     });
   }
 
-  /** Resolves when it is durable that the entries are done; soon, not at once, unless urgent. */
-  async appendDone(entries: readonly StoredEntry[], urgent: boolean): Promise<void> {
+  /** Resolves when it is durable that the batch is done; soon, not at once, unless urgent. */
+  async finish(batch: Batch, urgent: boolean): Promise<void> {
+    // Until then a crash brings it back, and its plan must still be there.
+    this.finishing.add(batch);
+    await this.appendDone(batch.entries, urgent);
+    this.finishing.delete(batch);
+  }
+
+  private async appendDone(entries: readonly StoredEntry[], urgent: boolean): Promise<void> {
     const payload = encodeControl({ entries: entries.map(({ id }) => id) });
     await this.control(RecordType.done, payload, urgent, ({ segment }) => {
       for (const entry of entries) this.options.ledger.released(entry, segment);
@@ -176,7 +185,7 @@ export class QueueJournal {
     return {
       ledger,
       report,
-      batches: () => batches.values(),
+      batches: () => [...batches.values(), ...this.finishing],
       persistSeen: () => this.persistSeen(),
       appendLive: (record: LiveRecord) =>
         this.control(RecordType.live, encodeControl(record), true, ({ segment }) =>

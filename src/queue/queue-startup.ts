@@ -153,6 +153,7 @@ function restore(
       dueAtMs: Number.NEGATIVE_INFINITY,
       planSegment,
       isRecorded: false,
+      isSplitting: false,
     };
     backlog.batches.set(batch.id, batch);
     backlog.ready[batch.signal].push(batch);

@@ -74,18 +74,18 @@ export class SegmentCleaner {
   private async step(): Promise<boolean> {
     const { ledger } = this.host;
     const book = ledger.removable();
-    if (book) {
-      await this.remove(book);
-      return true;
-    }
+    if (book) return this.remove(book);
     const wasteful = ledger.wasteful(this.minDeadBytes);
     return wasteful !== undefined && (await this.empty(wasteful));
   }
 
-  private async remove(book: SegmentBook): Promise<void> {
+  /** @returns false when it has to wait: for a batch whose plan is here and that is just being split */
+  private async remove(book: SegmentBook): Promise<boolean> {
     const { host } = this;
     await host.persistSeen();
     const plans = plannedIn(host.batches(), book.segment);
+    // A plan written now would come after the split, and the latest plan counts.
+    if (plans.some((batch) => batch.isSplitting)) return false;
     if (plans.length > 0) await host.appendPlans(plans);
     for (const other of host.ledger.aboutOthers(book)) {
       const entries = host.ledger.liveIn(other.segment);
@@ -96,6 +96,7 @@ export class SegmentCleaner {
     await book.segment.remove();
     reach('segment-deleted');
     host.ledger.removed(book);
+    return true;
   }
 
   /** Moves the live entries of a segment to the end of the journal; false when that did not empty it. */

@@ -40,6 +40,8 @@ export interface Batch {
   planSegment: number;
   /** The latest plan record says what is known now; false: write one before it is given out. */
   isRecorded: boolean;
+  /** A record that replaces it is on its way: no later plan record may name it. */
+  isSplitting: boolean;
 }
 
 /** @param queuedAtMs monotonic clock */
