@@ -136,7 +136,7 @@ export interface LastRow {
 /** OFFSET reads everything before it again; a cursor does not. */
 const MAX_OFFSET_ROWS = 100_000;
 const COUNTED_ROWS = 100_000;
-const COUNT_SECONDS = 1;
+const COUNT_SECONDS = 0.5;
 
 /**
  * @param name of the question and `filters`, all that was asked less page and time: what a cursor is bound to
@@ -191,7 +191,7 @@ export function pageAt<T>(
 }
 
 /**
- * Roughly how many rows there are in all. Counting stops at 100,000 rows or one second; beyond that the density of the
+ * Roughly how many rows there are in all. Counting stops at 100,000 rows or half a second; beyond that the density of the
  * page just read is taken for the whole range. Later pages repeat the first page's figure from their cursor.
  *
  * @param countQuery a statement that answers one row {matches} and stops by itself at `LIMIT {limit}`

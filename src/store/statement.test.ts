@@ -20,7 +20,7 @@ describe('A statement', () => {
 
   it('that takes too long ends as QUERY_TOO_EXPENSIVE, with what to narrow', async () => {
     await assert.rejects(
-      () => new Asking(store.clickhouse).rows(HUGE, new Where(TENANT_A), 1),
+      () => new Asking(store.clickhouse).rows(HUGE, new Where(TENANT_A), 0.5),
       (error) =>
         coded('QUERY_TOO_EXPENSIVE')(error) && /Narrow the time range/.test((error as Error).message),
     );
