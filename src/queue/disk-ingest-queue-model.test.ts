@@ -1,9 +1,23 @@
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Command, QueueModel, seeded } from '../../test/support/queue-model.js';
+import type { Operation } from '../../test/support/simulated-disk.js';
 import type { Signal } from '../signal.js';
 
 const signal = fc.constantFrom<Signal>('traces', 'logs');
+const operation = fc.constantFrom<Operation>(
+  'sync',
+  'sync',
+  'writev',
+  'writev',
+  'create',
+  'open',
+  'read',
+  'truncate',
+  'rename',
+  'unlink',
+  'syncDirectory',
+);
 const which = fc.nat(9);
 
 const commands: fc.Arbitrary<Command> = fc.oneof(
@@ -30,7 +44,10 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('insert', 'retry', 'split', 'fail'), which }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('kill', 'cutPower', 'close', 'retryFailed') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('fillDisk', 'freeDisk') }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('failSync', 'failWrite'), after: fc.nat(300) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('failSoon' as const), operation, after: fc.nat(300) }),
+  },
 );
 
 async function play(seed: number, script: Command[]): Promise<void> {

@@ -53,6 +53,8 @@ interface Told {
 export class DiskIngestQueue implements IngestQueue {
   /** Bodies being written, by key: what their duplicates wait for; undefined if it failed. */
   private readonly adding = new Map<string, Promise<Told | undefined>>();
+  /** Entries back in the journal whose file in the failed set could not be deleted yet, by file. */
+  private readonly requeued = new Map<string, StoredEntry>();
   private readonly closing = new AbortController();
   private closed: Promise<void> | undefined;
   private duplicates = 0;
@@ -127,13 +129,18 @@ export class DiskIngestQueue implements IngestQueue {
 
   async retryFailed(ids?: readonly string[]): Promise<number> {
     this.assertOpen();
-    return this.parts.failed.retry(ids, async (meta, body, removeFile) => {
-      let stored: StoredEntry | undefined;
-      await this.write(meta, body, (entry) => {
-        stored = entry;
-      });
-      await removeFile();
-      if (stored) this.desk.enqueue(stored);
+    return this.parts.failed.retry(ids, async (file, meta, body, removeFile) => {
+      const stored = this.requeued.get(file) ?? (await this.write(meta, body));
+      this.requeued.set(file, stored);
+      try {
+        await removeFile();
+      } catch (cause) {
+        throw new AppError('DISK_FULL', `Cannot delete the file of failed entry ${file}; try again`, {
+          cause,
+        });
+      }
+      this.requeued.delete(file);
+      this.desk.enqueue(stored);
     });
   }
 
@@ -186,8 +193,8 @@ export class DiskIngestQueue implements IngestQueue {
   private write(
     meta: EntryMeta,
     body: Uint8Array<ArrayBuffer>,
-    onDurable: (entry: StoredEntry) => void,
-  ): Promise<void> {
+    onDurable?: (entry: StoredEntry) => void,
+  ): Promise<StoredEntry> {
     const { backlog, journal, ledger } = this.parts;
     const bodyBytes = body.length;
     backlog.costBytes += costOf(bodyBytes);
@@ -199,8 +206,8 @@ export class DiskIngestQueue implements IngestQueue {
           const entry = storedEntry({ id, meta, bodyBytes, place }, performance.now(), body);
           ledger.stored(entry);
           backlog.count(entry);
-          onDurable(entry);
-          resolve();
+          onDurable?.(entry);
+          resolve(entry);
         },
         (cause) => {
           backlog.costBytes -= costOf(bodyBytes);

@@ -23,6 +23,7 @@ export interface FailedFile extends FailedEntry {
 }
 
 type Requeue = (
+  id: string,
   meta: EntryMeta,
   body: Uint8Array<ArrayBuffer>,
   removeFile: () => Promise<void>,
@@ -100,7 +101,7 @@ export class FailedSet {
         if (!body) continue;
         const { id, signal, scope, receivedAtMs, retentionDays, items } = file;
         const entry = { signal, scope, receivedAtMs, retentionDays, items, rejected: 0, note: '' };
-        await requeue({ ...entry, addedAtMs: Date.now(), contentHash: '', failedId: id }, body, () =>
+        await requeue(id, { ...entry, addedAtMs: Date.now(), contentHash: '', failedId: id }, body, () =>
           this.remove(id),
         );
         count++;

@@ -209,21 +209,14 @@ export class QueueJournal {
     }
   }
 
-  /**
-   * With the reserve if need be. If even that fails the segment is deleted nevertheless: that gives room, and the
-   * bodies stay unpersisted and are tried again with the next one. Only a crash until then forgets them.
-   */
+  /** With the reserve if need be. */
   private async persistSeen(): Promise<void> {
+    const { persistSeen, reserve } = this.options;
     try {
-      await this.options.persistSeen();
-    } catch (first) {
-      const again = isNoSpace(first) && (await this.options.reserve.release());
-      try {
-        if (again) await this.options.persistSeen();
-        else throw first;
-      } catch (error) {
-        this.options.report({ kind: 'problem', message: 'Cannot write down which bodies were seen', error });
-      }
+      await persistSeen();
+    } catch (error) {
+      if (!isNoSpace(error) || !(await reserve.release())) throw error;
+      await persistSeen();
     }
   }
 }

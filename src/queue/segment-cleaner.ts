@@ -5,6 +5,8 @@ import type { Report } from './queue-report.js';
 import { plannedIn, type SegmentBook, type SegmentLedger } from './segment-ledger.js';
 import { type Batch, readPayload, type StoredEntry } from './stored-entry.js';
 
+const RETRY_MS = 1000;
+
 /** What the cleaner needs of the queue. All appends resolve when the record is durable. */
 export interface CleanerHost {
   ledger: SegmentLedger;
@@ -30,6 +32,7 @@ export class SegmentCleaner {
   private running: Promise<void> | undefined;
   private isStopped = false;
   private isAsked = false;
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly host: CleanerHost,
@@ -49,6 +52,7 @@ export class SegmentCleaner {
   /** Begins nothing new. */
   stop(): void {
     this.isStopped = true;
+    clearTimeout(this.timer);
   }
 
   /** Resolves when nothing is being deleted. */
@@ -58,6 +62,7 @@ export class SegmentCleaner {
 
   private async run(): Promise<void> {
     await undefined;
+    clearTimeout(this.timer);
     this.isAsked = false;
     try {
       while (!this.isStopped && (await this.step()));
@@ -68,6 +73,7 @@ export class SegmentCleaner {
         message: 'Cannot clean up the journal now; trying again later',
         error,
       });
+      this.timer = setTimeout(() => this.kick(), RETRY_MS);
     }
   }
 

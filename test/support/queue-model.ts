@@ -5,7 +5,7 @@ import { DiskIngestQueue } from '../../src/queue/disk-ingest-queue.js';
 import type { IngestBatch } from '../../src/queue/ingest-queue.js';
 import type { QueueReport } from '../../src/queue/queue-report.js';
 import type { Signal } from '../../src/signal.js';
-import { SimulatedDisk } from './simulated-disk.js';
+import { type Operation, SimulatedDisk } from './simulated-disk.js';
 
 export type Command =
   | { do: 'add'; tenant: number; signal: Signal; content: number; bytes: number }
@@ -13,7 +13,7 @@ export type Command =
   | { do: 'take'; signal: Signal; maxBytes: number }
   | { do: 'insert' | 'finish' | 'retry' | 'split' | 'fail'; which: number }
   | { do: 'retryFailed' | 'kill' | 'cutPower' | 'close' | 'fillDisk' | 'freeDisk' }
-  | { do: 'failSync' | 'failWrite'; after: number };
+  | { do: 'failSoon'; operation: Operation; after: number };
 
 interface Attempt {
   key: string;
@@ -101,9 +101,8 @@ export class QueueModel {
         return;
       case 'freeDisk':
         return this.heal();
-      case 'failSync':
-      case 'failWrite':
-        return this.failSoon(command.do === 'failSync' ? 'sync' : 'writev', command.after);
+      case 'failSoon':
+        return this.failSoon(command.operation, command.after);
       default:
         return this.handle(command.do, command.which);
     }
@@ -264,7 +263,7 @@ export class QueueModel {
     await this.open();
   }
 
-  private failSoon(operation: string, after: number): void {
+  private failSoon(operation: Operation, after: number): void {
     let left = after % 3;
     this.disk.fault = (asked) => {
       if (asked !== operation || left-- > 0) return undefined;

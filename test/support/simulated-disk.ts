@@ -83,11 +83,15 @@ export class SimulatedDisk {
     this.generation++;
   }
 
-  /** The machine dies: of what was not synced any prefix may be there. */
+  /** The machine dies: of what was not synced any prefix may be there, of names any part. */
   cutPower(): void {
     this.generation++;
     for (const changes of this.unsyncedNames.values()) {
-      for (const change of changes.slice(0, this.pick(changes.length + 1))) apply(this.durableNames, change);
+      const isOrdered = this.pick(2) === 0;
+      const kept = isOrdered
+        ? changes.slice(0, this.pick(changes.length + 1))
+        : changes.filter(() => this.pick(2) === 0);
+      for (const change of kept) apply(this.durableNames, change);
     }
     this.unsyncedNames.clear();
     this.names = new Map(this.durableNames);
