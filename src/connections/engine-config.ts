@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const MIB = 1024 * 1024;
@@ -65,7 +65,10 @@ const escapeXml = (text: string) => text.replace(/[<>&"']/g, (character) => `&#$
  * first session of the process decides; later ones share its engine.
  */
 export function writeEngineConfig(directory: string, budget: EngineBudget): string[] {
-  mkdirSync(join(directory, 'tmp'), { recursive: true });
+  const tmp = join(directory, 'tmp');
+  // A killed process leaves what its queries had spilled.
+  rmSync(tmp, { recursive: true, force: true });
+  mkdirSync(tmp, { recursive: true });
   const settings = Object.entries(serverSettings(directory, budget))
     .map(([name, value]) => `  <${name}>${escapeXml(String(value))}</${name}>`)
     .join('\n');
