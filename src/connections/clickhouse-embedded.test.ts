@@ -9,9 +9,10 @@ import { fileURLToPath } from 'node:url';
 import { ClickHouseError } from '@clickhouse/client';
 import { loadConfig } from '../config.js';
 import { ClickHouse } from './clickhouse.js';
-import { clickHouseContract, nativeBlock } from './clickhouse.suite.js';
+import { clickHouseContract } from './clickhouse.suite.js';
 import { EmbeddedDriver, readSessions } from './clickhouse-embedded.js';
 import { PASSING } from './clickhouse-errors.js';
+import { nativeBlock } from './clickhouse-insert.suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-embedded-'));
 const MEMORY_LIMIT_BYTES = 1024 ** 3;

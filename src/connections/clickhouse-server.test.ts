@@ -6,8 +6,9 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClickHouseHttp } from '../../test/support/clickhouse-http.js';
 import { ClickHouse } from './clickhouse.js';
-import { clickHouseContract, nativeBlock } from './clickhouse.suite.js';
+import { clickHouseContract } from './clickhouse.suite.js';
 import { isRetryable } from './clickhouse-errors.js';
+import { nativeBlock } from './clickhouse-insert.suite.js';
 import { ServerDriver } from './clickhouse-server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-clickhouse-http-'));
