@@ -16,14 +16,21 @@ export interface ServerUnderTest {
   stop(): Promise<number>;
 }
 
+/** However the benchmark ends, nothing of it stays behind. */
+const children: ChildProcess[] = [];
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 function exitOf(child: ChildProcess): Promise<number> {
+  children.push(child);
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? -1)));
 }
 
 /** The real program, as `npm start` runs it, on free ports with an empty data folder. */
 export async function startServer(env: Record<string, string> = {}): Promise<ServerUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-bench-'));
-  const child = spawn(process.execPath, [here('../src/cli.js'), 'start'], {
+  const child = spawn(process.execPath, [here('../src/bin.cjs'), 'start'], {
     env: { ...process.env, DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -65,6 +72,7 @@ export async function startNaive(): Promise<ServerUnderTest> {
 /** A client process that has its bodies ready; `go` sends them. */
 export async function prepareLoad(order: LoadOrder): Promise<{ go(): Promise<LoadReport> }> {
   const child = fork(here('./load-client.js'), { execArgv: ['--max-old-space-size=8192'] });
+  children.push(child);
   const next = <T>() =>
     new Promise<T>((resolve) => child.once('message', (message) => resolve(message as T)));
   const ready = next<{ ready: true }>();

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { prepareLoad, type ServerUnderTest, startNaive, startServer } from './children.js';
 import { freshness } from './freshness.js';
-import type { LoadReport } from './load-client.js';
+import type { LoadOrder, LoadReport } from './load-client.js';
 import { cpuSeconds, quantile, residentBytes, sleep, untilIdle } from './process-stats.js';
 
 /*
@@ -40,7 +40,7 @@ const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 async function visible(server: ServerUnderTest): Promise<number> {
   if (server.api === server.otlp) return Number(await (await fetch(`${server.api}/count`)).text());
-  const answer = await fetch(`${server.api}/api/v1/services?from=now-3h&to=now%2B1h&limit=1000`);
+  const answer = await fetch(`${server.api}/api/v1/services?from=now-3h&to=${Date.now() + 3_600_000}`);
   const { data } = (await answer.json()) as { data: Record<string, number | string>[] };
   return data.reduce(
     (sum, row) => sum + Number(row.span_count) + Number(row.log_count) + Number(row.metric_count),
@@ -56,6 +56,21 @@ interface MaxResult {
   rss: number;
 }
 
+function order(server: ServerUnderTest, signal: Signal, gzip: boolean, bodies: number): LoadOrder {
+  const seed = gzip ? 500_000 : 1;
+  const url = `${server.otlp}/v1/${signal}`;
+  return { url, signal, bodies, itemsPerBody: ITEMS, gzip, connections: 16, seed };
+}
+
+/** A server that has run for a while: the first requests pay for compiling the hot functions. */
+async function warmUp(server: ServerUnderTest): Promise<void> {
+  for (const signal of SIGNALS) {
+    progress(`${signal}: warming up`);
+    const load = await prepareLoad({ ...order(server, signal, false, 60), seed: 300_000 });
+    await load.go();
+  }
+}
+
 async function atMaximum(
   server: ServerUnderTest,
   signal: Signal,
@@ -63,15 +78,7 @@ async function atMaximum(
   bodies: number,
 ): Promise<MaxResult> {
   progress(`${signal}${gzip ? ' gzip' : ''}: preparing ${bodies} bodies of ${ITEMS}`);
-  const load = await prepareLoad({
-    url: `${server.otlp}/v1/${signal}`,
-    signal,
-    bodies,
-    itemsPerBody: ITEMS,
-    gzip,
-    connections: 16,
-    seed: gzip ? 500_000 : 1,
-  });
+  const load = await prepareLoad(order(server, signal, gzip, bodies));
   await untilIdle(server.pid);
   const before = await visible(server);
   const cpuBefore = cpuSeconds(server.pid);
@@ -145,6 +152,7 @@ async function maximum(): Promise<Record<Signal, number>> {
 
 async function naive(): Promise<void> {
   const server = await startNaive();
+  await warmUp(server);
   say(
     `\n## Naive pipeline, same bodies, tables and engine\n\nprotobufjs, objects, JSONEachRow from a file.\n\n${HEAD}`,
   );
@@ -164,6 +172,7 @@ async function eventLoopLagMs(server: ServerUnderTest): Promise<number> {
 
 async function halfRate(rates: Partial<Record<Signal, number>>): Promise<void> {
   const server = await startServer();
+  await warmUp(server);
   const seconds = Number(options['half-seconds']);
   say(`\n## At half of the highest rate, ${seconds} s\n`);
   say(

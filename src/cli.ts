@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { describeConfig, loadConfig } from './config.js';
 import { StartupError } from './errors.js';
 import { VERSION } from './version.js';

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { getJson } from './http.js';
 
-const CLI = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../src/bin.cjs', import.meta.url));
 const MAX_START_MS = 60_000;
 const MAX_STOP_MS = 30_000;
 const POLL_MS = 10;

@@ -1,12 +1,11 @@
 // `npm start` and `npm test` from a fresh clone, any number of times: installs and builds what is missing or out of
 // date, then runs. The second start does neither and costs a few milliseconds here.
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+const { spawnSync } = require('node:child_process');
+const { createHash } = require('node:crypto');
+const { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } = require('node:fs');
+const { join } = require('node:path');
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const root = join(__dirname, '..');
 const SOURCES = ['src', 'test', 'bench', 'demo', 'tsconfig.json', 'package.json'];
 const INSTALLED = join(root, 'node_modules', '.telemetryflow-lock');
 const BUILT = join(root, 'dist', '.built');
@@ -78,9 +77,10 @@ function test(wanted, args) {
 
 const isServerTest = (name) => name.endsWith('.servers.test.js');
 const TASKS = {
-  start: async (args) => {
+  /** In this very process, so that there is one to stop. */
+  start: (args) => {
     process.argv.splice(2, process.argv.length, 'start', ...args);
-    await import(new URL('../dist/src/cli.js', import.meta.url));
+    require(join(root, 'dist', 'src', 'bin.cjs'));
   },
   test: (args) => test((name) => !isServerTest(name), args),
   'test:servers': (args) => test(isServerTest, args),
@@ -89,8 +89,8 @@ const TASKS = {
 };
 
 const [name, ...args] = process.argv.slice(2);
-if (!TASKS[name]) fail(`usage: node scripts/run.mjs ${Object.keys(TASKS).join(' | ')} [arguments]`);
+if (!TASKS[name]) fail(`usage: node scripts/run.cjs ${Object.keys(TASKS).join(' | ')} [arguments]`);
 checkNode();
 install();
 build();
-await TASKS[name](args);
+TASKS[name](args);
