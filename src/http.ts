@@ -15,9 +15,15 @@ const TIMEOUTS = {
 
 /** How long a stopping server waits for answers under way. */
 const MAX_CLOSE_MS = 10_000;
+const CLOSE_IDLE_MS = 50;
 
 export function createHttpServer(listener: RequestListener): Server {
-  return createServer({ ...TIMEOUTS, noDelay: true }, listener);
+  const server = createServer({ ...TIMEOUTS, noDelay: true }, (request, response) => {
+    // Otherwise a client that goes on sending on its connection keeps a stopping server open.
+    if (!server.listening) response.shouldKeepAlive = false;
+    listener(request, response);
+  });
+  return server;
 }
 
 /**
@@ -42,11 +48,13 @@ export function listen(server: Server, host: string, port: number, setting: stri
 /** Stops accepting, lets answers under way finish, then closes what is left. */
 export function closeHttpServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
+    // Node does this once, before the answers under way have left their connections idle.
+    const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_MS);
     const timer = setTimeout(() => server.closeAllConnections(), MAX_CLOSE_MS);
     server.close(() => {
+      clearInterval(idle);
       clearTimeout(timer);
       resolve();
     });
-    server.closeIdleConnections();
   });
 }

@@ -60,7 +60,7 @@ export class OtlpHttp {
       this.counters.acknowledged(performance.now() - startedAt);
     } catch (thrown) {
       if (thrown instanceof ClientGone) return;
-      this.refuse(request, response, encoding ?? 'json', thrown);
+      await this.refuse(request, response, encoding ?? 'json', thrown);
     }
   }
 
@@ -127,24 +127,37 @@ export class OtlpHttp {
     }
   }
 
-  private refuse(
+  private async refuse(
     request: IncomingMessage,
     response: ServerResponse,
     encoding: Encoding,
     thrown: unknown,
-  ): void {
-    if (thrown instanceof AppError && thrown.code === 'METHOD_NOT_ALLOWED')
-      response.setHeader('allow', 'POST');
-    const error = sendError(response, encoding, thrown);
-    // Closing now would reset the connection, and the answer would be lost to a client that is still sending.
-    if (!request.complete) {
-      request.resume();
-      setTimeout(() => request.complete || request.destroy(), MAX_DROPPING_MS).unref();
-    }
-    this.counters.refused(error.code);
+  ): Promise<void> {
     if (!(thrown instanceof AppError))
       this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
+    if (thrown instanceof AppError && thrown.code === 'METHOD_NOT_ALLOWED')
+      response.setHeader('allow', 'POST');
+    const dropped = request.complete ? undefined : dropRest(request);
+    // A connection that ends with its answer is reset when more comes in, and the client never reads why.
+    if (!response.shouldKeepAlive) await dropped;
+    const error = sendError(response, encoding, thrown);
+    this.counters.refused(error.code);
+    await dropped;
+    if (!request.complete) request.destroy();
   }
+}
+
+/** Reads what is left of a body and forgets it, for a limited time. */
+function dropRest(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, MAX_DROPPING_MS).unref();
+    request.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    request.once('end', resolve);
+    request.resume();
+  });
 }
 
 function signalOf(request: IncomingMessage): Signal {
