@@ -1,6 +1,7 @@
 import { AppError, PermanentError } from '../errors.js';
 import type { Signal } from '../signal.js';
 import { sumOf } from './backlog.js';
+import type { FailedFile } from './failed-set.js';
 import type { IngestBatch, TakeLimits } from './ingest-queue.js';
 import type { QueueParts } from './queue-startup.js';
 import { type Batch, readBody, type StoredEntry } from './stored-entry.js';
@@ -45,8 +46,9 @@ export class BatchDesk {
   done(view: IngestBatch): void {
     const batch = this.held(view);
     this.parts.backlog.remove(batch, true);
-    // Refused only by closing: then the batch comes again with the same id.
-    this.parts.journal.finish(batch, false).catch(() => undefined);
+    // When it cannot be recorded, the batch comes again after a restart, with the same id.
+    const prepare = batch.hasLeftovers ? () => this.dropLeftovers(batch) : undefined;
+    this.parts.journal.finish(batch, false, prepare).catch(() => undefined);
   }
 
   retry(view: IngestBatch, delayMs: number): void {
@@ -61,6 +63,11 @@ export class BatchDesk {
     const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
     const { backlog, journal } = this.parts;
     batch.holder = undefined;
+    try {
+      await this.dropLeftovers(batch);
+    } catch (error) {
+      throw this.givenBack(batch, error);
+    }
     batch.isSplitting = true;
     await journal.appendPlans(halves, () => false);
     backlog.remove(batch, false);
@@ -74,18 +81,29 @@ export class BatchDesk {
     const batch = this.held(view);
     const { backlog, failed, journal, settings } = this.parts;
     batch.holder = undefined;
+    const files: FailedFile[] = [];
+    batch.hasLeftovers = true;
     try {
       for (const [index, entry] of batch.entries.entries()) {
-        await failed.keep(batch, index, entry, backlog.takeBody(entry), reason, settings.nowMs());
+        files.push(await failed.keep(batch, index, backlog.takeBody(entry), reason, settings.nowMs()));
       }
     } catch (error) {
-      this.putBack(batch, GIVE_BACK_MS);
-      throw new AppError('DISK_FULL', 'Cannot write to the failed set; the batch comes again', {
-        cause: error,
-      });
+      throw this.givenBack(batch, error);
     }
     await journal.finish(batch, true);
+    failed.publish(files);
     backlog.remove(batch, true);
+  }
+
+  private async dropLeftovers(batch: Batch): Promise<void> {
+    if (batch.hasLeftovers) await this.parts.failed.drop(batch);
+    batch.hasLeftovers = false;
+  }
+
+  /** The batch comes again, since the failed set cannot be written; returns what to throw. */
+  private givenBack(batch: Batch, cause: unknown): AppError {
+    this.putBack(batch, GIVE_BACK_MS);
+    return new AppError('DISK_FULL', `Cannot write the failed set; batch ${batch.id} comes again`, { cause });
   }
 
   private cutBatch(signal: Signal, limits: TakeLimits, nowMs: number): Batch | undefined {
@@ -110,6 +128,7 @@ export class BatchDesk {
       planSegment: 0,
       isRecorded: false,
       isSplitting: false,
+      hasLeftovers: false,
     };
   }
 

@@ -129,23 +129,28 @@ export class DiskIngestQueue implements IngestQueue {
 
   async retryFailed(ids?: readonly string[]): Promise<number> {
     this.assertOpen();
-    return this.parts.failed.retry(ids, async (file, meta, body, removeFile) => {
-      const stored = this.requeued.get(file) ?? (await this.write(meta, body));
-      this.requeued.set(file, stored);
-      try {
-        await removeFile();
-      } catch (cause) {
-        throw new AppError('DISK_FULL', `Cannot delete the file of failed entry ${file}; try again`, {
-          cause,
-        });
-      }
-      this.requeued.delete(file);
-      this.desk.enqueue(stored);
-    });
+    const { failed } = this.parts;
+    await this.releaseRequeued();
+    const requeue = async (id: string, meta: EntryMeta, body: Uint8Array<ArrayBuffer>) => {
+      this.requeued.set(id, await this.write(meta, body));
+    };
+    return failed.retry(ids, requeue, () => this.releaseRequeued());
   }
 
   async discardFailed(ids: readonly string[]): Promise<number> {
     return this.parts.failed.discard(ids);
+  }
+
+  /** An entry that came back may be taken once its file is gone, or it could come back twice. */
+  private async releaseRequeued(): Promise<void> {
+    for (const [id, stored] of this.requeued) {
+      try {
+        await this.parts.failed.remove(id);
+      } catch (cause) {
+        throw new AppError('DISK_FULL', `Cannot delete the file of failed entry ${id}; try again`, { cause });
+      }
+      if (this.requeued.delete(id)) this.desk.enqueue(stored);
+    }
   }
 
   stats(): QueueStats {

@@ -22,12 +22,7 @@ export interface FailedFile extends FailedEntry {
   retentionDays: number;
 }
 
-type Requeue = (
-  id: string,
-  meta: EntryMeta,
-  body: Uint8Array<ArrayBuffer>,
-  removeFile: () => Promise<void>,
-) => Promise<void>;
+type Requeue = (id: string, meta: EntryMeta, body: Uint8Array<ArrayBuffer>) => Promise<void>;
 
 /** Entries that were given up, one file each, so that one can be looked at, retried or deleted alone. */
 export class FailedSet {
@@ -60,7 +55,7 @@ export class FailedSet {
         if (!name.endsWith(SUFFIX)) continue;
         const file = await this.readMeta(path);
         if (liveBatches.has(file.batchId) || requeued.has(file.id)) await this.fs.unlink(path);
-        else this.remember(file);
+        else this.publish([file]);
       } catch (error) {
         report({ kind: 'problem', message: `Cannot read failed entry ${name}; it is left as it is`, error });
       }
@@ -69,52 +64,86 @@ export class FailedSet {
   }
 
   /**
-   * Keeps one entry of a batch, durably; a file of an earlier try is replaced. Damaged bytes are kept as they are.
+   * Writes one entry of a batch, durably; a file of an earlier try is replaced. Damaged bytes are kept as they are.
+   * It counts and is listed once the batch is durably over: `publish`.
    *
    * @param body undefined: only on disk
    */
   async keep(
     batch: Batch,
     index: number,
-    entry: StoredEntry,
     body: Uint8Array | undefined,
     reason: string,
     failedAtMs: number,
-  ): Promise<void> {
-    const { signal, scope, receivedAtMs, retentionDays, items, bodyBytes } = entry;
-    const bytes = body ?? (await readBody(entry).catch((error) => salvage(entry, error)));
-    const id = `${batch.id}.${index}`;
-    const file = { id, batchId: batch.id, signal, scope, receivedAtMs, failedAtMs, items, bytes: bodyBytes };
-    await this.write({ ...file, reason: reason.slice(0, MAX_REASON_LENGTH), retentionDays }, bytes);
+  ): Promise<FailedFile> {
+    const entry = batch.entries[index];
+    const { signal, scope, receivedAtMs, retentionDays, items, bodyBytes: bytes } = entry;
+    const file: FailedFile = {
+      id: fileId(batch, index),
+      batchId: batch.id,
+      signal,
+      scope,
+      receivedAtMs,
+      failedAtMs,
+      items,
+      bytes,
+      reason: reason.slice(0, MAX_REASON_LENGTH),
+      retentionDays,
+    };
+    await this.write(file, body ?? (await readBody(entry).catch((error) => salvage(entry, error))));
+    return file;
+  }
+
+  publish(files: readonly FailedFile[]): void {
+    for (const file of files) {
+      this.entries.set(file.id, file);
+      this.bytes += file.bytes;
+    }
+  }
+
+  /** Deletes what `keep` wrote of a batch that is not failed after all; durable when it resolves. */
+  async drop(batch: Batch): Promise<void> {
+    for (const index of batch.entries.keys()) await removeIfThere(this.fs, this.pathOf(fileId(batch, index)));
+    await this.fs.syncDirectory(this.directory);
   }
 
   /**
    * Gives entries back to the queue, one after the other; returns how many. One that is damaged stays.
    *
-   * @param requeue makes the entry durable, then calls `removeFile`, then lets it be taken
+   * @param requeue makes the entry durable in the queue
+   * @param release calls `remove` for it, then lets it be taken
    */
-  retry(ids: readonly string[] | undefined, requeue: Requeue): Promise<number> {
+  retry(ids: readonly string[] | undefined, requeue: Requeue, release: () => Promise<void>): Promise<number> {
     return this.alone(async () => {
       let count = 0;
       for (const file of this.chosen(ids)) {
         const body = await this.readBody(file.id).catch(() => undefined);
         if (!body) continue;
         const { id, signal, scope, receivedAtMs, retentionDays, items } = file;
-        const entry = { signal, scope, receivedAtMs, retentionDays, items, rejected: 0, note: '' };
-        await requeue(id, { ...entry, addedAtMs: Date.now(), contentHash: '', failedId: id }, body, () =>
-          this.remove(id),
-        );
+        const meta = { signal, scope, receivedAtMs, retentionDays, items, rejected: 0, note: '' };
+        await requeue(id, { ...meta, addedAtMs: Date.now(), contentHash: '', failedId: id }, body);
+        this.forget(id);
         count++;
+        await release();
       }
       return count;
     });
+  }
+
+  /** Deletes the file of an entry; durable when it resolves. */
+  async remove(id: string): Promise<void> {
+    await removeIfThere(this.fs, this.pathOf(id));
+    await this.fs.syncDirectory(this.directory);
   }
 
   /** Deletes entries for good; returns how many. */
   discard(ids: readonly string[]): Promise<number> {
     return this.alone(async () => {
       const files = this.chosen(ids);
-      for (const { id } of files) await this.remove(id);
+      for (const { id } of files) {
+        await this.remove(id);
+        this.forget(id);
+      }
       return files.length;
     });
   }
@@ -139,7 +168,6 @@ export class FailedSet {
     const header = Buffer.alloc(HEADER_BYTES);
     writeHeader(header, 0, { marker: MARKER, type: FAILED_RECORD, id: 0, payload });
     await writeDurably(this.fs, this.pathOf(file.id), [header, ...payload]);
-    this.remember(file);
   }
 
   /** @throws PermanentError when the file is damaged */
@@ -150,16 +178,9 @@ export class FailedSet {
     return new Uint8Array(record.payload.subarray(LENGTH_BYTES + record.payload.readUInt32LE(0)));
   }
 
-  private async remove(id: string): Promise<void> {
-    await removeIfThere(this.fs, this.pathOf(id));
-    await this.fs.syncDirectory(this.directory);
+  private forget(id: string): void {
     this.bytes -= this.entries.get(id)?.bytes ?? 0;
     this.entries.delete(id);
-  }
-
-  private remember(file: FailedFile): void {
-    this.bytes += file.bytes - (this.entries.get(file.id)?.bytes ?? 0);
-    this.entries.set(file.id, file);
   }
 
   private async readMeta(path: string): Promise<FailedFile> {
@@ -184,4 +205,8 @@ export class FailedSet {
 async function salvage(entry: StoredEntry, error: unknown): Promise<Uint8Array> {
   if (error instanceof PermanentError) return salvageBody(entry);
   throw error;
+}
+
+function fileId(batch: Batch, index: number): string {
+  return `${batch.id}.${index}`;
 }

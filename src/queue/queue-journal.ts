@@ -44,6 +44,7 @@ export class QueueJournal {
   private readonly moving = new Set<number>();
   /** Batches that are done, but not durably. */
   private readonly finishing = new Set<Batch>();
+  private readonly preparing = new Set<Promise<void>>();
 
   constructor(private readonly options: QueueJournalOptions) {
     const { ledger, report } = options;
@@ -111,10 +112,19 @@ export class QueueJournal {
     });
   }
 
-  /** Resolves when it is durable that the batch is done; soon, not at once, unless urgent. */
-  async finish(batch: Batch, urgent: boolean): Promise<void> {
+  /**
+   * Resolves when it is durable that the batch is done; soon, not at once, unless urgent.
+   *
+   * @param prepare what must have succeeded before that
+   */
+  async finish(batch: Batch, urgent: boolean, prepare?: () => Promise<void>): Promise<void> {
     // Until then a crash brings it back, and its plan must still be there.
     this.finishing.add(batch);
+    if (prepare) {
+      const preparing = prepare();
+      this.preparing.add(preparing);
+      await preparing.finally(() => this.preparing.delete(preparing));
+    }
     await this.appendDone(batch.entries, urgent);
     this.finishing.delete(batch);
   }
@@ -130,6 +140,7 @@ export class QueueJournal {
   /** Makes everything pending durable as far as possible, stops, and closes all files. */
   async close(): Promise<void> {
     this.cleaner.stop();
+    while (this.preparing.size > 0) await Promise.allSettled(this.preparing);
     await this.journal.flush();
     this.journal.stop();
     await this.cleaner.idle();

@@ -154,6 +154,7 @@ function restore(
       planSegment,
       isRecorded: false,
       isSplitting: false,
+      hasLeftovers: false,
     };
     backlog.batches.set(batch.id, batch);
     backlog.ready[batch.signal].push(batch);

@@ -42,6 +42,8 @@ export interface Batch {
   isRecorded: boolean;
   /** A record that replaces it is on its way: no later plan record may name it. */
   isSplitting: boolean;
+  /** A try to fail it may have left files in the failed set, which must be gone before it ends in another way. */
+  hasLeftovers: boolean;
 }
 
 /** @param queuedAtMs monotonic clock */
