@@ -1,11 +1,5 @@
-import {
-  appendAnyValue,
-  pairKeyAt,
-  pairKeyEnd,
-  pairValueAt,
-  pairValueEnd,
-  readKeyValue,
-} from './any-value.js';
+import { appendAnyValue } from './any-value.js';
+import { pairKeyAt, pairKeyEnd, pairValueAt, pairValueEnd, readKeyValue } from './any-value-json.js';
 import { Offsets } from './array-columns.js';
 import { ByteSink } from './byte-sink.js';
 import { DictionaryColumn } from './dictionary-column.js';

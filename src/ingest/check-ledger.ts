@@ -1,3 +1,4 @@
+import { AppError } from '../errors.js';
 import {
   BAD_EXEMPLAR_ID,
   BAD_LINK_ID,
@@ -17,6 +18,12 @@ export const SCOPE_BLOCK = 1;
 export const METRIC_BLOCK = 2;
 
 /**
+ * What belongs to a resource, scope or metric is repeated in every row. A small body with large attributes and many
+ * items could so become any amount of memory; beyond this many bytes it is refused.
+ */
+const MAX_REPEATED_BYTES = 256 * 1024 * 1024;
+
+/**
  * Counts the items of one body and why some are rejected, while the check pass walks over it.
  *
  * `counts[0]` is the number of items, `counts[verdict]` how many were rejected with that verdict. A block remembers
@@ -27,6 +34,9 @@ export class CheckLedger {
   readonly counts = new Int32Array(VERDICTS);
   private readonly before = new Int32Array(3 * VERDICTS);
   private readonly dead = new Uint8Array(3);
+  /** Bytes of the resource, scope or metric that are repeated for each item of the open block. */
+  private readonly repeated = new Int32Array(3);
+  private repeatedBytes = 0;
   private deep = false;
   private badSub = 0;
   /** Positions (-1: missing) and lengths of the current item's fields; the last one of a repeated field counts. */
@@ -43,17 +53,31 @@ export class CheckLedger {
 
   beginBody(): void {
     this.counts.fill(0);
+    this.repeatedBytes = 0;
   }
 
   beginBlock(level: number): void {
     const { counts, before } = this;
     this.dead[level] = 0;
+    this.repeated[level] = 0;
     for (let i = 0; i < VERDICTS; i++) before[level * VERDICTS + i] = counts[i];
   }
 
+  /** `bytes` more (or, negative, fewer) of the block's own are in every row. */
+  addRepeated(level: number, bytes: number): void {
+    this.repeated[level] += bytes;
+  }
+
   endBlock(level: number): void {
-    if (this.dead[level] === 0) return;
     const items = this.counts[0] - this.before[level * VERDICTS];
+    this.repeatedBytes += items * this.repeated[level];
+    if (this.repeatedBytes > MAX_REPEATED_BYTES) {
+      throw new AppError(
+        'BODY_TOO_LARGE',
+        'Resource, scope or metric attributes times the items they apply to are more than 256 MiB: send fewer items a request',
+      );
+    }
+    if (this.dead[level] === 0) return;
     this.forgetItems(level);
     this.counts[0] += items;
     this.counts[TOO_DEEP] += items;

@@ -1,101 +1,31 @@
 import { AppError } from '../errors.js';
 import { CheckLedger, METRIC_BLOCK, RESOURCE_BLOCK, SCOPE_BLOCK } from './check-ledger.js';
+import { FIELD_BITS, FIELDS, Kind, NAMES, ROLES, Role, UNKNOWN_FIELD } from './check-tables.js';
 import { MESSAGES } from './otlp-schema.js';
-import { highBits, isUtf8Text, MAX_VALUE_DEPTH, readLength, readVarint32, varintEnd } from './wire.js';
+import {
+  highBits,
+  isPlainKeyValue,
+  isUtf8Text,
+  MAX_VALUE_DEPTH,
+  readLength,
+  readVarint32,
+  varintEnd,
+} from './wire.js';
 
-// Inlined by the compiler only within one file, and the loop below needs them inlined.
-enum Kind {
-  Unknown,
-  Skipped,
-  String,
-  PackedFixed64,
-  PackedVarint,
-  TraceId,
-  SpanId,
-  ParentId,
-  Time,
-  ObservedTime,
-  Message,
-  KeyValue,
-}
-enum Role {
-  None,
-  Resource,
-  Scope,
-  ResourceBlock,
-  ScopeBlock,
-  Metric,
-  Data,
-  Span,
-  Log,
-  Point,
-  Link,
-  Exemplar,
-  Container,
-}
-const VARINT = 1 << 0;
-const FIXED64 = 1 << 1;
-const DELIMITED = 1 << 2;
-const FIXED32 = 1 << 5;
-const ANY_WIRE_TYPE = VARINT | FIXED64 | DELIMITED | FIXED32;
+// Constants of this module the compiler folds into the loop; imported ones it loads every time (10 % of the pass).
+const TABLE = FIELDS;
+const UNKNOWN = UNKNOWN_FIELD;
+const BITS = FIELD_BITS;
+const PART = ROLES;
+const NO_ROLE = Role.None;
+const SKIPPED = Kind.Skipped;
+const TIME = Kind.Time;
+const OBSERVED_TIME = Kind.ObservedTime;
+const MESSAGE = Kind.Message;
+const KEY_VALUE = Kind.KeyValue;
 
-const SCALARS: Readonly<Record<string, readonly [kind: Kind, wireTypes: number]>> = {
-  varint: [Kind.Skipped, VARINT],
-  fixed64: [Kind.Skipped, FIXED64],
-  fixed32: [Kind.Skipped, FIXED32],
-  bytes: [Kind.Skipped, DELIMITED],
-  string: [Kind.String, DELIMITED],
-  'packed fixed64': [Kind.PackedFixed64, FIXED64 | DELIMITED],
-  'packed varint': [Kind.PackedVarint, VARINT | DELIMITED],
-  trace_id: [Kind.TraceId, DELIMITED],
-  span_id: [Kind.SpanId, DELIMITED],
-  parent_span_id: [Kind.ParentId, DELIMITED],
-  time: [Kind.Time, FIXED64],
-  observed_time: [Kind.ObservedTime, FIXED64],
-};
-const ROLES_BY_NAME: Readonly<Record<string, Role>> = {
-  Resource: Role.Resource,
-  Scope: Role.Scope,
-  ResourceSpans: Role.ResourceBlock,
-  ResourceLogs: Role.ResourceBlock,
-  ResourceMetrics: Role.ResourceBlock,
-  ScopeSpans: Role.ScopeBlock,
-  ScopeLogs: Role.ScopeBlock,
-  ScopeMetrics: Role.ScopeBlock,
-  Metric: Role.Metric,
-  Gauge: Role.Data,
-  Sum: Role.Data,
-  Histogram: Role.Data,
-  ExponentialHistogram: Role.Data,
-  Summary: Role.Data,
-  Span: Role.Span,
-  LogRecord: Role.Log,
-  NumberDataPoint: Role.Point,
-  HistogramDataPoint: Role.Point,
-  ExponentialHistogramDataPoint: Role.Point,
-  SummaryDataPoint: Role.Point,
-  Link: Role.Link,
-  Exemplar: Role.Exemplar,
-  ArrayValue: Role.Container,
-  KeyValueList: Role.Container,
-};
-
-/** A field is looked up at `message << FIELD_BITS | number`: kind, wire types << 8, message of the field << 16. */
-const FIELD_BITS = 5;
-const NAMES = Object.keys(MESSAGES);
-const ROLES = Uint8Array.from(NAMES, (name) => ROLES_BY_NAME[name] ?? Role.None);
-const FIELDS = new Int32Array(NAMES.length << FIELD_BITS).fill(Kind.Unknown | (ANY_WIRE_TYPE << 8));
-for (const [message, name] of NAMES.entries()) {
-  for (const [number, [, type]] of Object.entries(MESSAGES[name])) {
-    const [kind, wireTypes] = SCALARS[type] ?? [
-      type === 'KeyValue' ? Kind.KeyValue : Kind.Message,
-      DELIMITED,
-    ];
-    const target = SCALARS[type] ? 0 : NAMES.indexOf(type);
-    FIELDS[(message << FIELD_BITS) | Number(number)] = kind | (wireTypes << 8) | (target << 16);
-  }
-}
-const UNKNOWN_FIELD = Kind.Unknown | (ANY_WIRE_TYPE << 8);
+const NOTHING = new Uint8Array(0);
+const NO_VIEW = new DataView(NOTHING.buffer);
 
 /** Messages open at one time: six around a value, three for each level of a value, some to spare. */
 const MAX_OPEN = 16 + 3 * MAX_VALUE_DEPTH;
@@ -107,8 +37,8 @@ const MAX_OPEN = 16 + 3 * MAX_VALUE_DEPTH;
 export class CheckWalk {
   readonly ledger = new CheckLedger();
   invalidUtf8 = 0;
-  private bytes: Uint8Array = new Uint8Array(0);
-  private view: DataView = new DataView(this.bytes.buffer);
+  private bytes: Uint8Array = NOTHING;
+  private view: DataView = NO_VIEW;
   private readonly openMessage = new Uint8Array(MAX_OPEN);
   private readonly openEnd = new Int32Array(MAX_OPEN);
   private readonly openField = new Int32Array(MAX_OPEN);
@@ -127,17 +57,22 @@ export class CheckWalk {
     this.open = 0;
     this.nesting = 0;
     this.ledger.beginBody();
-    this.walk(NAMES.indexOf(rootMessage));
+    try {
+      this.walk(NAMES.indexOf(rootMessage));
+    } finally {
+      this.bytes = NOTHING;
+      this.view = NO_VIEW;
+    }
   }
 
   private walk(rootMessage: number): void {
-    const { bytes, view, openMessage, openEnd, openField } = this;
+    const { bytes, view, ledger, openMessage, openEnd, openField } = this;
     let message = rootMessage;
     let end = bytes.length;
     let pos = 0;
     for (;;) {
       if (pos === end) {
-        if (ROLES[message] !== Role.None) this.leave(ROLES[message]);
+        if (PART[message] !== NO_ROLE) this.leave(PART[message]);
         if (this.open === 0) return;
         const outer = --this.open;
         message = openMessage[outer];
@@ -153,7 +88,7 @@ export class CheckWalk {
       }
       const number = tag >>> 3;
       if (number === 0) this.fail('field number 0', start, message, 0);
-      const field = number < 32 ? FIELDS[(message << FIELD_BITS) | number] : UNKNOWN_FIELD;
+      const field = number < 32 ? TABLE[(message << BITS) | number] : UNKNOWN;
       if (((field >> (8 + (tag & 7))) & 1) === 0) this.failWireType(tag, start, message, field);
       switch (tag & 7) {
         case 0:
@@ -161,7 +96,8 @@ export class CheckWalk {
           break;
         case 1:
           if (pos + 8 > end) this.fail('8-byte value is cut off', start, message, number);
-          if ((field & 0xff) >= Kind.Time) this.noteTime(field & 0xff, pos);
+          if ((field & 0xff) === TIME) ledger.timeAt = pos;
+          else if ((field & 0xff) === OBSERVED_TIME) ledger.observedAt = pos;
           pos += 8;
           break;
         case 5:
@@ -178,15 +114,15 @@ export class CheckWalk {
           if (length < 0 || !(pos + length <= end))
             this.fail('length runs past the end', start, message, number);
           const kind = field & 0xff;
-          if (kind < Kind.Message) {
-            if (kind !== Kind.Skipped) this.checkScalar(kind, pos, pos + length, message, number);
+          if (kind < MESSAGE) {
+            if (kind !== SKIPPED) this.checkScalar(kind, pos, pos + length, message, number);
             pos += length;
-          } else if (kind === Kind.KeyValue && isPlainKeyValue(bytes, view, pos, pos + length)) {
+          } else if (kind === KEY_VALUE && isPlainKeyValue(bytes, view, pos, pos + length)) {
             pos += length;
           } else {
             const inner = field >> 16;
-            const role = ROLES[inner];
-            if (role !== Role.None && this.enter(role)) {
+            const role = PART[inner];
+            if (role !== NO_ROLE && this.enter(role, length)) {
               pos += length;
               break;
             }
@@ -203,7 +139,7 @@ export class CheckWalk {
 
   private skipVarint(pos: number, end: number, message: number, number: number): number {
     const { bytes } = this;
-    const last = pos + 10 < end ? pos + 10 : end;
+    const last = Math.min(pos + 10, end);
     for (let at = pos; at < last; ) if (bytes[at++] < 0x80) return at;
     return this.fail('varint is cut off or longer than 10 bytes', pos, message, number);
   }
@@ -239,13 +175,8 @@ export class CheckWalk {
     }
   }
 
-  private noteTime(kind: Kind, pos: number): void {
-    if (kind === Kind.Time) this.ledger.timeAt = pos;
-    else this.ledger.observedAt = pos;
-  }
-
   /** @returns true when the message is too deep and is to be skipped */
-  private enter(role: Role): boolean {
+  private enter(role: Role, length: number): boolean {
     const { ledger } = this;
     switch (role) {
       case Role.Span:
@@ -263,11 +194,19 @@ export class CheckWalk {
       case Role.ScopeBlock:
         ledger.beginBlock(SCOPE_BLOCK);
         return false;
+      case Role.Resource:
+        ledger.addRepeated(RESOURCE_BLOCK, length);
+        return false;
+      case Role.Scope:
+        ledger.addRepeated(SCOPE_BLOCK, length);
+        return false;
       case Role.Metric:
         ledger.beginBlock(METRIC_BLOCK);
+        ledger.addRepeated(METRIC_BLOCK, length);
         return false;
       case Role.Data:
         ledger.forgetItems(METRIC_BLOCK);
+        ledger.addRepeated(METRIC_BLOCK, -length);
         return false;
       case Role.Container:
         if (this.nesting < MAX_VALUE_DEPTH) {
@@ -285,21 +224,29 @@ export class CheckWalk {
     const { ledger, view } = this;
     switch (role) {
       case Role.Span:
-        return ledger.endSpan(view);
+        ledger.endSpan(view);
+        return;
       case Role.Log:
-        return ledger.endLog(view);
+        ledger.endLog(view);
+        return;
       case Role.Point:
-        return ledger.endPoint(view);
+        ledger.endPoint(view);
+        return;
       case Role.Link:
-        return ledger.endLink();
+        ledger.endLink();
+        return;
       case Role.Exemplar:
-        return ledger.endExemplar();
+        ledger.endExemplar();
+        return;
       case Role.ResourceBlock:
-        return ledger.endBlock(RESOURCE_BLOCK);
+        ledger.endBlock(RESOURCE_BLOCK);
+        return;
       case Role.ScopeBlock:
-        return ledger.endBlock(SCOPE_BLOCK);
+        ledger.endBlock(SCOPE_BLOCK);
+        return;
       case Role.Metric:
-        return ledger.endBlock(METRIC_BLOCK);
+        ledger.endBlock(METRIC_BLOCK);
+        return;
       case Role.Container:
         this.nesting--;
     }
@@ -312,13 +259,17 @@ export class CheckWalk {
         case Role.Span:
         case Role.Log:
         case Role.Point:
-          return this.ledger.condemnItem();
+          this.ledger.condemnItem();
+          return;
         case Role.Resource:
-          return this.ledger.condemnBlock(RESOURCE_BLOCK);
+          this.ledger.condemnBlock(RESOURCE_BLOCK);
+          return;
         case Role.Scope:
-          return this.ledger.condemnBlock(SCOPE_BLOCK);
+          this.ledger.condemnBlock(SCOPE_BLOCK);
+          return;
         case Role.Metric:
-          return this.ledger.condemnBlock(METRIC_BLOCK);
+          this.ledger.condemnBlock(METRIC_BLOCK);
+          return;
       }
     }
   }
@@ -342,33 +293,4 @@ export class CheckWalk {
 
 function isSub(message: number): boolean {
   return ROLES[message] === Role.Link || ROLES[message] === Role.Exemplar;
-}
-
-/**
- * True when [pos, end) is a KeyValue as every SDK writes it (key, value, nothing else, lengths under 128) with a plain
- * value and ASCII text, so that nothing is left to check. Anything else goes the general way.
- */
-function isPlainKeyValue(bytes: Uint8Array, view: DataView, pos: number, end: number): boolean {
-  if (end - pos < 4 || bytes[pos] !== 0x0a) return false;
-  const keyLength = bytes[pos + 1];
-  const value = pos + 2 + keyLength;
-  if (keyLength > 0x7f || value + 4 > end || bytes[value] !== 0x12) return false;
-  if (bytes[value + 1] !== end - value - 2 || bytes[value + 1] > 0x7f) return false;
-  if (highBits(view, pos + 2, value) !== 0) return false;
-  const at = value + 2;
-  switch (bytes[at]) {
-    case 0x0a:
-      return bytes[at + 1] === end - at - 2 && highBits(view, at + 2, end) === 0;
-    case 0x10:
-    case 0x18: {
-      const last = end - 1;
-      if (last - at > 10 || bytes[last] > 0x7f) return false;
-      for (let i = at + 1; i < last; i++) if (bytes[i] < 0x80) return false;
-      return true;
-    }
-    case 0x21:
-      return end - at === 9;
-    default:
-      return false;
-  }
 }

@@ -191,6 +191,22 @@ describe('The check pass', () => {
     });
   });
 
+  test('refuses a body whose attributes, repeated for every item, would take any amount of memory', () => {
+    const attributes = Array.from({ length: 10_000 }, (_, i) => ({
+      key: `key.${i}`,
+      value: { intValue: i },
+    }));
+    const spans = new Array(2000).fill(span());
+    assert.equal(check('traces', traces(spans.slice(0, 1000), { resource: { attributes } })).items, 1000);
+    const isRefused = (signal: Signal, body: Uint8Array) =>
+      assert.throws(() => check(signal, body), { code: 'BODY_TOO_LARGE' });
+    isRefused('traces', traces(spans, { resource: { attributes } }));
+    isRefused('traces', traces(spans, {}, { scope: { attributes } }));
+    const gauge = { dataPoints: new Array(2000).fill({ timeUnixNano: nano(NOW) }) };
+    isRefused('metrics', metrics({ metadata: attributes, gauge }));
+    assert.equal(check('metrics', metrics({ gauge })).items, 2000);
+  });
+
   test('counts text that is not UTF-8 and accepts it', () => {
     const body = traces([span({ name: 'abc' }), span({ name: 'grüße' }), span({ attributes: attribute(0) })]);
     const at = Buffer.from(body).indexOf('abc');

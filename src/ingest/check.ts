@@ -1,6 +1,6 @@
+import type { Signal } from '../signal.js';
 import { CheckWalk } from './check-walk.js';
 import { describeRejections, type RejectionReason, VERDICTS } from './item-rules.js';
-import type { Signal } from '../signal.js';
 import type { TimeWindow } from './time-window.js';
 
 export type { RejectionReason, TimeWindow };
@@ -28,7 +28,8 @@ const walk = new CheckWalk();
  * transcoder accepts, with the same items rejected.
  *
  * @param body Export{Trace,Logs,Metrics}ServiceRequest as protobuf
- * @throws AppError MALFORMED_BODY saying what, in which field and at which byte
+ * @throws AppError MALFORMED_BODY saying what, in which field and at which byte; BODY_TOO_LARGE when attributes that are
+ *   repeated for many items would take too much memory
  */
 export function checkBody(signal: Signal, body: Uint8Array, window: TimeWindow): CheckResult {
   const { ledger } = walk;

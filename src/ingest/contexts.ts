@@ -116,7 +116,9 @@ export class Resources {
 
   /** The next `rows` rows have this entry. */
   extend(entry: number, rows: number): void {
-    if (rows > 0) this.entries.runs.extend(entry, rows);
+    if (rows === 0) return;
+    this.entries.runs.extend(entry, rows);
+    this.attributes.noteRows(entry, rows);
   }
 
   reset(): void {
@@ -199,7 +201,9 @@ export class Scopes {
 
   /** The next `rows` rows have this entry. */
   extend(entry: number, rows: number): void {
-    if (rows > 0) this.entries.runs.extend(entry, rows);
+    if (rows === 0) return;
+    this.entries.runs.extend(entry, rows);
+    this.attributes.noteRows(entry, rows);
   }
 
   reset(): void {

@@ -167,7 +167,9 @@ export class Metrics {
 
   /** The next `rows` rows have this entry. */
   extend(entry: number, rows: number): void {
+    if (rows === 0) return;
     this.entries.runs.extend(entry, rows);
+    this.metadata.noteRows(entry, rows);
   }
 
   reset(): void {

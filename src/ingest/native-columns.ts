@@ -49,13 +49,17 @@ export class FixedColumn implements RevocableColumn {
 
   /** Where row `row` is to be written in `sink`; all before it is filled. Fetch `sink.view` after this. */
   slot(row: number): number {
-    const { sink, width } = this;
-    const at = row * width;
-    if (at > sink.length) sink.appendZeros(at - sink.length);
-    sink.length = at;
-    sink.reserve(width);
-    sink.length = at + width;
+    const { sink } = this;
+    const at = row * this.width;
+    if (at !== sink.length) this.fill(at);
+    sink.reserve(this.width);
+    sink.length = at + this.width;
     return at;
+  }
+
+  private fill(until: number): void {
+    if (until > this.sink.length) this.sink.appendZeros(until - this.sink.length);
+    else this.sink.length = until;
   }
 
   /** A 32-bit number; 0 costs nothing. */
@@ -97,7 +101,11 @@ export class FixedColumn implements RevocableColumn {
     const at = this.slot(row);
     const from = source.view;
     const to = this.sink.view;
-    for (let i = 0; i < length; i += 4) to.setInt32(at + i, from.getInt32(pos + i, true), true);
+    to.setInt32(at, from.getInt32(pos, true), true);
+    to.setInt32(at + 4, from.getInt32(pos + 4, true), true);
+    if (length === 8) return;
+    to.setInt32(at + 8, from.getInt32(pos + 8, true), true);
+    to.setInt32(at + 12, from.getInt32(pos + 12, true), true);
   }
 
   writePrefix(): void {}

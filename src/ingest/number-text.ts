@@ -3,7 +3,6 @@ import type { ByteSink } from './byte-sink.js';
 /** Numbers as decimal text, straight into bytes. */
 
 const ZERO = 0x30;
-const POWERS = [1, 10, 100, 1000, 1e4, 1e5, 1e6];
 const BASE64 = Uint8Array.from(
   Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'),
 );
@@ -71,22 +70,25 @@ export function appendDouble(sink: ByteSink, value: number): void {
     return;
   }
   const size = Math.abs(value);
-  // Up to 15 digits a decimal is the only one of its length for a double, so the first that fits is the shortest.
-  for (let decimals = 0; decimals <= 6; decimals++) {
-    const power = POWERS[decimals];
-    const scaled = Math.round(size * power);
-    if (scaled >= 1e15) break;
-    if (scaled / power !== size) continue;
-    if (value < 0) sink.appendByte(0x2d);
-    const whole = Math.floor(scaled / power);
-    appendWhole(sink, whole);
-    if (decimals === 0) return;
-    sink.reserve(8);
-    sink.bytes[sink.length++] = 0x2e;
-    writeDigits(sink, scaled - whole * power, decimals);
+  const whole = Math.floor(size);
+  // With up to 15 digits there is one decimal for a double, so if six places are enough, this is the shortest text.
+  const micros = Math.round(size * 1e6);
+  if (whole !== size && (micros >= 1e15 || micros / 1e6 !== size)) {
+    appendAscii(sink, String(value));
     return;
   }
-  appendAscii(sink, String(value));
+  if (value < 0) sink.appendByte(0x2d);
+  appendWhole(sink, whole);
+  if (whole === size) return;
+  let places = 6;
+  let fraction = (micros - whole * 1e6) | 0;
+  while (fraction % 10 === 0) {
+    fraction = (fraction / 10) | 0;
+    places--;
+  }
+  sink.reserve(8);
+  sink.bytes[sink.length++] = 0x2e;
+  writeDigits(sink, fraction, places);
 }
 
 export function appendAscii(sink: ByteSink, text: string): void {

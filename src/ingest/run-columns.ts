@@ -1,11 +1,5 @@
-import {
-  appendAnyValue,
-  pairKeyAt,
-  pairKeyEnd,
-  pairValueAt,
-  pairValueEnd,
-  readKeyValue,
-} from './any-value.js';
+import { appendAnyValue } from './any-value.js';
+import { pairKeyAt, pairKeyEnd, pairValueAt, pairValueEnd, readKeyValue } from './any-value-json.js';
 import { ByteSink } from './byte-sink.js';
 import { Dictionary, resized } from './dictionary.js';
 import { DICTIONARY_VERSION, dictionaryHead, indexWidth, uint64 } from './dictionary-column.js';
@@ -168,6 +162,7 @@ export class RunAttributes implements NativeColumn {
   private keyIndexes = new Int32Array(256);
   private valueIndexes = new Int32Array(256);
   private pairs = 0;
+  private repeatedBytes = 0;
   /** Where the pairs of each entry begin; one more than there are entries. */
   private starts = new Int32Array(64);
   private readonly text = new ByteSink();
@@ -185,7 +180,12 @@ export class RunAttributes implements NativeColumn {
   }
 
   get byteLength(): number {
-    return this.keys.byteLength + this.values.byteLength;
+    return this.keys.byteLength + this.values.byteLength + this.repeatedBytes;
+  }
+
+  /** The next `rows` rows have entry `entry`. */
+  noteRows(entry: number, rows: number): void {
+    this.repeatedBytes += rows * (8 + 2 * (this.starts[entry + 1] - this.starts[entry]));
   }
 
   /**
@@ -289,6 +289,7 @@ export class RunAttributes implements NativeColumn {
 
   reset(): void {
     this.pairs = 0;
+    this.repeatedBytes = 0;
     this.signature.length = 0;
     this.keys.reset();
     this.values.reset();

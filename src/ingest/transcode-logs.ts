@@ -9,6 +9,20 @@ import type { SignalTable } from './signal-table.js';
 import type { TimeBounds } from './time-window.js';
 import { longLength, notChecked, readVarint32, skipField, varintEnd } from './wire.js';
 
+/** Field numbers of LogRecord. */
+const TIME = 1;
+const SEVERITY_NUMBER = 2;
+const SEVERITY_TEXT = 3;
+const BODY = 5;
+const ATTRIBUTES = 6;
+const DROPPED_ATTRIBUTES = 7;
+const FLAGS = 8;
+const TRACE_ID = 9;
+const SPAN_ID = 10;
+const OBSERVED_TIME = 11;
+const EVENT_NAME = 12;
+const FIELDS = 13;
+
 /** Rows of `telemetry_logs` from LogRecord messages. */
 export class LogsTable implements SignalTable {
   rows = 0;
@@ -26,6 +40,9 @@ export class LogsTable implements SignalTable {
   private readonly bodyType = new DictionaryColumn();
   private readonly attributes = new AttributesColumn();
   private readonly dropped = new FixedColumn('UInt32', 4);
+  /** By field number: where its value is, and how long it is or, for varints, the value itself. */
+  private readonly at = new Int32Array(FIELDS);
+  private readonly size = new Int32Array(FIELDS);
   /** The body of the current record as text, and its signature. */
   private readonly text = new ByteSink();
   private readonly signature = new ByteSink();
@@ -53,29 +70,41 @@ export class LogsTable implements SignalTable {
 
   /** Adds the LogRecord message at [pos, end) as a row, unless it is to be rejected. */
   addItem(source: ByteSink, pos: number, end: number, bounds: TimeBounds): void {
-    const { bytes, view } = source;
-    const { attributes, text, signature } = this;
-    const row = this.rows;
-    let isRejected = false;
-    let traceAt = 0;
-    let traceLength = 0;
-    let spanAt = 0;
-    let spanLength = 0;
-    let severityAt = 0;
-    let severityLength = 0;
-    let eventAt = 0;
-    let eventLength = 0;
-    let timeAt = -1;
-    let observedAt = -1;
-    let flags = 0;
-    let severity = 0;
-    let dropped = 0;
-    text.length = 0;
-    signature.length = 0;
+    const { at, size, attributes } = this;
+    const isAccepted =
+      this.read(source, pos, end) &&
+      judgeLog(source.view, size[TRACE_ID], size[SPAN_ID], at[TIME], at[OBSERVED_TIME], bounds) === 0;
+    if (!isAccepted) {
+      this.rejected++;
+      attributes.rollback();
+      return;
+    }
+    const row = this.rows++;
+    this.putTimes(row, source, bounds);
+    this.putFields(row, source);
+    attributes.endRow(row);
+    attributes.mark();
+  }
+
+  /**
+   * Notes where the fields of a record are; its attributes are added and its body is turned into text at once.
+   *
+   * @returns false when one of the latter is nested too deeply
+   */
+  private read(source: ByteSink, pos: number, end: number): boolean {
+    const { bytes } = source;
+    const { at, size, attributes } = this;
+    let isGood = true;
+    this.forget();
     while (pos < end) {
-      const tag = bytes[pos++];
+      let tag = bytes[pos++];
+      if (tag > 0x7f) {
+        tag = readVarint32(bytes, pos - 1, end);
+        pos = varintEnd[0];
+      }
+      const number = tag >>> 3;
       const wireType = tag & 7;
-      if (wireType === 2 && tag < 0x80) {
+      if (wireType === 2) {
         let length = bytes[pos++];
         if (length > 0x7f) {
           length = longLength(bytes, pos - 1, end);
@@ -83,68 +112,71 @@ export class LogsTable implements SignalTable {
         }
         const next = pos + length;
         if (!(next <= end)) throw notChecked();
-        switch (tag >>> 3) {
-          case 3:
-            severityAt = pos;
-            severityLength = length;
-            break;
-          case 5:
-            text.length = 0;
-            signature.length = 0;
-            if (!appendAnyValue(source, pos, next, text, signature)) isRejected = true;
-            break;
-          case 6:
-            if (!attributes.add(source, pos, next)) isRejected = true;
-            break;
-          case 9:
-            traceAt = pos;
-            traceLength = length;
-            break;
-          case 10:
-            spanAt = pos;
-            spanLength = length;
-            break;
-          case 12:
-            eventAt = pos;
-            eventLength = length;
-            break;
+        if (number === ATTRIBUTES) {
+          if (!attributes.add(source, pos, next)) isGood = false;
+        } else if (number === BODY) {
+          if (!this.readBody(source, pos, next)) isGood = false;
+        } else if (number < FIELDS) {
+          at[number] = pos;
+          size[number] = length;
         }
         pos = next;
-      } else if (wireType === 1 && tag < 0x80) {
-        if (tag >>> 3 === 1) timeAt = pos;
-        else if (tag >>> 3 === 11) observedAt = pos;
-        pos += 8;
+      } else if (wireType === 0) {
+        let value = bytes[pos++];
+        if (value > 0x7f) {
+          value = readVarint32(bytes, pos - 1, end);
+          pos = varintEnd[0];
+        }
+        if (number < FIELDS) size[number] = value;
       } else {
-        const number = readVarint32(bytes, pos - 1, end);
-        pos = varintEnd[0];
-        if (number === 0x10) severity = readVarint32(bytes, pos, end);
-        else if (number === 0x38) dropped = readVarint32(bytes, pos, end);
-        else if (number === 0x45) flags = view.getInt32(pos, true);
-        pos = skipField(bytes, number, pos, end);
+        if (number < FIELDS) at[number] = pos;
+        pos = wireType === 1 ? pos + 8 : skipField(bytes, tag, pos, end);
       }
     }
-    if (isRejected || judgeLog(view, traceLength, spanLength, timeAt, observedAt, bounds) !== 0) {
-      this.rejected++;
-      attributes.rollback();
-      return;
-    }
-    this.rows++;
-    const timeSource = logTimeSource(view, timeAt, observedAt);
-    if (timeSource === FROM_RECEIVED) this.timestamp.put64(row, bounds.receivedLow, bounds.receivedHigh);
-    else this.timestamp.copy64(row, source, timeSource === FROM_OBSERVED ? observedAt : timeAt);
-    this.timestampSource.putByte(row, timeSource);
-    this.observed.copy64(row, source, observedAt);
-    this.traceId.copyId(row, source, traceAt, traceLength);
-    this.spanId.copyId(row, source, spanAt, spanLength);
-    this.flags.putUint32(row, flags);
-    this.severityNumber.putUint32(row, severity);
-    this.severityText.put(row, source, severityAt, severityLength);
-    this.eventName.put(row, source, eventAt, eventLength);
-    this.body.putEncoded(row, text);
-    this.bodyType.put(row, signature, 0, signature.length);
-    attributes.endRow(row);
-    attributes.mark();
-    this.dropped.putUint32(row, dropped);
+    return isGood;
+  }
+
+  private forget(): void {
+    const { at, size } = this;
+    at[TIME] = -1;
+    at[OBSERVED_TIME] = -1;
+    at[FLAGS] = -1;
+    size[SEVERITY_NUMBER] = 0;
+    size[SEVERITY_TEXT] = 0;
+    size[DROPPED_ATTRIBUTES] = 0;
+    size[TRACE_ID] = 0;
+    size[SPAN_ID] = 0;
+    size[EVENT_NAME] = 0;
+    this.text.length = 0;
+    this.signature.length = 0;
+  }
+
+  private readBody(source: ByteSink, pos: number, end: number): boolean {
+    this.text.length = 0;
+    this.signature.length = 0;
+    return appendAnyValue(source, pos, end, this.text, this.signature);
+  }
+
+  private putTimes(row: number, source: ByteSink, bounds: TimeBounds): void {
+    const { at } = this;
+    const from = logTimeSource(source.view, at[TIME], at[OBSERVED_TIME]);
+    if (from === FROM_RECEIVED) this.timestamp.put64(row, bounds.receivedLow, bounds.receivedHigh);
+    else this.timestamp.copy64(row, source, from === FROM_OBSERVED ? at[OBSERVED_TIME] : at[TIME]);
+    this.timestampSource.putByte(row, from);
+    this.observed.copy64(row, source, at[OBSERVED_TIME]);
+  }
+
+  private putFields(row: number, source: ByteSink): void {
+    const { at, size } = this;
+    this.traceId.copyId(row, source, at[TRACE_ID], size[TRACE_ID]);
+    this.spanId.copyId(row, source, at[SPAN_ID], size[SPAN_ID]);
+    if (at[FLAGS] >= 0) this.flags.putUint32(row, source.view.getInt32(at[FLAGS], true));
+    this.severityNumber.putUint32(row, size[SEVERITY_NUMBER]);
+    this.severityText.put(row, source, at[SEVERITY_TEXT], size[SEVERITY_TEXT]);
+    this.eventName.put(row, source, at[EVENT_NAME], size[EVENT_NAME]);
+    this.body.putEncoded(row, this.text);
+    this.bodyType.put(row, this.signature, 0, this.signature.length);
+    this.dropped.putUint32(row, size[DROPPED_ATTRIBUTES]);
   }
 
   reset(): void {

@@ -39,57 +39,20 @@ enum Role {
 }
 const FIXED64_ROLES = Role.ZeroThreshold + 1;
 
-const NUMBER_POINT = roles({
-  2: Role.Start,
-  3: Role.Time,
-  4: Role.Double,
-  5: Role.Exemplar,
-  6: Role.Int,
-  7: Role.Attribute,
-  8: Role.Flags,
-});
-const HISTOGRAM_POINT = roles({
-  2: Role.Start,
-  3: Role.Time,
-  4: Role.Count,
-  5: Role.Sum,
-  6: Role.BucketCounts,
-  7: Role.Bounds,
-  8: Role.Exemplar,
-  9: Role.Attribute,
-  10: Role.Flags,
-  11: Role.Min,
-  12: Role.Max,
-});
-const EXPONENTIAL_POINT = roles({
-  1: Role.Attribute,
-  2: Role.Start,
-  3: Role.Time,
-  4: Role.Count,
-  5: Role.Sum,
-  6: Role.Scale,
-  7: Role.ZeroCount,
-  8: Role.Positive,
-  9: Role.Negative,
-  10: Role.Flags,
-  11: Role.Exemplar,
-  12: Role.Min,
-  13: Role.Max,
-  14: Role.ZeroThreshold,
-});
-const SUMMARY_POINT = roles({
-  2: Role.Start,
-  3: Role.Time,
-  4: Role.Count,
-  5: Role.Sum,
-  6: Role.Quantile,
-  7: Role.Attribute,
-  8: Role.Flags,
-});
+const NUMBER_POINT = roles('- - Start Time Double Exemplar Int Attribute Flags');
+const HISTOGRAM_POINT = roles(
+  '- - Start Time Count Sum BucketCounts Bounds Exemplar Attribute Flags Min Max',
+);
+const EXPONENTIAL_POINT = roles(
+  '- Attribute Start Time Count Sum Scale ZeroCount Positive Negative Flags Exemplar Min Max ZeroThreshold',
+);
+const SUMMARY_POINT = roles('- - Start Time Count Sum Quantile Attribute Flags');
 
-function roles(byNumber: Readonly<Record<number, Role>>): Uint8Array {
+/** @param names of roles, separated by spaces, in the order of the field numbers from 0 */
+function roles(names: string): Uint8Array {
   const table = new Uint8Array(32);
-  for (const [number, role] of Object.entries(byNumber)) table[Number(number)] = role;
+  for (const [number, name] of names.split(' ').entries())
+    table[number] = Role[name as keyof typeof Role] ?? 0;
   return table;
 }
 

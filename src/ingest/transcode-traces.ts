@@ -1,17 +1,36 @@
-import { ArrayGroup } from './array-columns.js';
 import { AttributesColumn } from './attributes-column.js';
 import type { ByteSink } from './byte-sink.js';
 import { DictionaryColumn } from './dictionary-column.js';
-import { isOptionalId, judgeSpan } from './item-rules.js';
+import { judgeSpan } from './item-rules.js';
 import type { NamedColumn } from './native-block.js';
 import { FixedColumn, StringColumn } from './native-columns.js';
 import type { SignalTable } from './signal-table.js';
+import { Events, Links } from './span-parts.js';
 import type { TimeBounds } from './time-window.js';
 import { longLength, notChecked, readVarint32, skipField, varintEnd } from './wire.js';
 
 /** SpanKind and StatusCode; other numbers are stored as 0, "unspecified" and "unset". */
 const MAX_KIND = 5;
 const MAX_STATUS_CODE = 2;
+
+/** Field numbers of Span. */
+const TRACE_ID = 1;
+const SPAN_ID = 2;
+const TRACE_STATE = 3;
+const PARENT_SPAN_ID = 4;
+const NAME = 5;
+const KIND = 6;
+const START_TIME = 7;
+const END_TIME = 8;
+const ATTRIBUTES = 9;
+const DROPPED_ATTRIBUTES = 10;
+const EVENTS = 11;
+const DROPPED_EVENTS = 12;
+const LINKS = 13;
+const DROPPED_LINKS = 14;
+const STATUS = 15;
+const FLAGS = 16;
+const FIELDS = 17;
 
 /** Rows of `telemetry_traces` from Span messages. */
 export class TracesTable implements SignalTable {
@@ -34,6 +53,9 @@ export class TracesTable implements SignalTable {
   private readonly droppedEvents = new FixedColumn('UInt32', 4);
   private readonly links = new Links();
   private readonly droppedLinks = new FixedColumn('UInt32', 4);
+  /** By field number: where its value is, and how long it is or, for varints, the value itself. */
+  private readonly at = new Int32Array(FIELDS);
+  private readonly size = new Int32Array(FIELDS);
   /** What `readStatus` found. */
   private code = 0;
   private messageAt = 0;
@@ -66,35 +88,51 @@ export class TracesTable implements SignalTable {
 
   /** Adds the Span message at [pos, end) as a row, unless it is to be rejected. */
   addItem(source: ByteSink, pos: number, end: number, bounds: TimeBounds): void {
-    const { bytes, view } = source;
-    const { attributes, events, links } = this;
-    const row = this.rows;
-    let isRejected = false;
-    let traceAt = 0;
-    let traceLength = 0;
-    let spanAt = 0;
-    let spanLength = 0;
-    let parentAt = 0;
-    let parentLength = 0;
-    let stateAt = 0;
-    let stateLength = 0;
-    let nameAt = 0;
-    let nameLength = 0;
-    let startAt = -1;
-    let endAt = -1;
-    let flags = 0;
-    let kind = 0;
-    let dropped = 0;
-    let droppedEvents = 0;
-    let droppedLinks = 0;
-    this.code = 0;
-    this.messageLength = 0;
+    const { at, size, attributes, events, links } = this;
+    const isAccepted =
+      this.read(source, pos, end) &&
+      judgeSpan(
+        source.view,
+        at[TRACE_ID],
+        size[TRACE_ID],
+        at[SPAN_ID],
+        size[SPAN_ID],
+        size[PARENT_SPAN_ID],
+        at[START_TIME],
+        bounds,
+      ) === 0;
+    if (!isAccepted) {
+      this.rejected++;
+      attributes.rollback();
+      events.group.dropRow();
+      links.group.dropRow();
+      return;
+    }
+    const row = this.rows++;
+    this.putFields(row, source);
+    attributes.endRow(row);
+    attributes.mark();
+    events.group.endRow(row);
+    links.group.endRow(row);
+  }
+
+  /**
+   * Notes where the fields of a span are and adds what it has lists of.
+   *
+   * @returns false when the span is to be rejected for one of the latter
+   */
+  private read(source: ByteSink, pos: number, end: number): boolean {
+    const { bytes } = source;
+    const { at, size, attributes } = this;
+    let isGood = true;
+    this.forget();
     while (pos < end) {
       let tag = bytes[pos++];
       if (tag > 0x7f) {
         tag = readVarint32(bytes, pos - 1, end);
         pos = varintEnd[0];
       }
+      const number = tag >>> 3;
       const wireType = tag & 7;
       if (wireType === 2) {
         let length = bytes[pos++];
@@ -104,40 +142,12 @@ export class TracesTable implements SignalTable {
         }
         const next = pos + length;
         if (!(next <= end)) throw notChecked();
-        switch (tag >>> 3) {
-          case 1:
-            traceAt = pos;
-            traceLength = length;
-            break;
-          case 2:
-            spanAt = pos;
-            spanLength = length;
-            break;
-          case 3:
-            stateAt = pos;
-            stateLength = length;
-            break;
-          case 4:
-            parentAt = pos;
-            parentLength = length;
-            break;
-          case 5:
-            nameAt = pos;
-            nameLength = length;
-            break;
-          case 9:
-            if (!attributes.add(source, pos, next)) isRejected = true;
-            break;
-          case 11:
-            if (!events.add(source, pos, next)) isRejected = true;
-            break;
-          case 13:
-            if (!links.add(source, pos, next)) isRejected = true;
-            break;
-          case 15:
-            this.readStatus(source, pos, next);
-            break;
-        }
+        if (number === ATTRIBUTES) {
+          if (!attributes.add(source, pos, next)) isGood = false;
+        } else if (number < ATTRIBUTES) {
+          at[number] = pos;
+          size[number] = length;
+        } else if (!this.addPart(number, source, pos, next)) isGood = false;
         pos = next;
       } else if (wireType === 0) {
         let value = bytes[pos++];
@@ -145,58 +155,68 @@ export class TracesTable implements SignalTable {
           value = readVarint32(bytes, pos - 1, end);
           pos = varintEnd[0];
         }
-        switch (tag >>> 3) {
-          case 6:
-            kind = value;
-            break;
-          case 10:
-            dropped = value;
-            break;
-          case 12:
-            droppedEvents = value;
-            break;
-          case 14:
-            droppedLinks = value;
-            break;
-        }
-      } else if (wireType === 1) {
-        if (tag >>> 3 === 7) startAt = pos;
-        else if (tag >>> 3 === 8) endAt = pos;
-        pos += 8;
+        if (number < FIELDS) size[number] = value;
       } else {
-        if (tag >>> 3 === 16) flags = view.getInt32(pos, true);
-        pos = skipField(bytes, tag, pos, end);
+        if (number < FIELDS) at[number] = pos;
+        pos = wireType === 1 ? pos + 8 : skipField(bytes, tag, pos, end);
       }
     }
-    if (
-      isRejected ||
-      judgeSpan(view, traceAt, traceLength, spanAt, spanLength, parentLength, startAt, bounds) !== 0
-    ) {
-      this.rejected++;
-      attributes.rollback();
-      events.group.dropRow();
-      links.group.dropRow();
-      return;
+    return isGood;
+  }
+
+  private forget(): void {
+    const { at, size } = this;
+    size[TRACE_ID] = 0;
+    size[SPAN_ID] = 0;
+    size[TRACE_STATE] = 0;
+    size[PARENT_SPAN_ID] = 0;
+    size[NAME] = 0;
+    size[KIND] = 0;
+    size[DROPPED_ATTRIBUTES] = 0;
+    size[DROPPED_EVENTS] = 0;
+    size[DROPPED_LINKS] = 0;
+    at[START_TIME] = -1;
+    at[END_TIME] = -1;
+    at[FLAGS] = -1;
+    this.code = 0;
+    this.messageLength = 0;
+  }
+
+  private addPart(number: number, source: ByteSink, pos: number, end: number): boolean {
+    switch (number) {
+      case EVENTS:
+        return this.events.add(source, pos, end);
+      case LINKS:
+        return this.links.add(source, pos, end);
+      case STATUS:
+        this.readStatus(source, pos, end);
+        return true;
+      default:
+        return true;
     }
-    this.rows++;
-    this.timestamp.copy64(row, source, startAt);
-    this.traceId.copyId(row, source, traceAt, traceLength);
-    this.spanId.copyId(row, source, spanAt, spanLength);
-    this.parentSpanId.copyId(row, source, parentAt, parentLength);
-    this.traceState.put(row, source, stateAt, stateLength);
-    this.flags.putUint32(row, flags);
-    this.spanName.put(row, source, nameAt, nameLength);
-    this.spanKind.putByte(row, kind > MAX_KIND ? 0 : kind);
-    this.putDuration(row, view, startAt, endAt);
+  }
+
+  private putFields(row: number, source: ByteSink): void {
+    const { at, size } = this;
+    this.timestamp.copy64(row, source, at[START_TIME]);
+    this.traceId.copyId(row, source, at[TRACE_ID], 16);
+    this.spanId.copyId(row, source, at[SPAN_ID], 8);
+    this.parentSpanId.copyId(row, source, at[PARENT_SPAN_ID], size[PARENT_SPAN_ID]);
+    this.putDuration(row, source.view, at[START_TIME], at[END_TIME]);
+    this.spanKind.putByte(row, size[KIND] >>> 0 > MAX_KIND ? 0 : size[KIND]);
+    this.spanName.put(row, source, at[NAME], size[NAME]);
+    if (at[FLAGS] >= 0) this.flags.putUint32(row, source.view.getInt32(at[FLAGS], true));
+    this.putRare(row, source);
+  }
+
+  private putRare(row: number, source: ByteSink): void {
+    const { at, size } = this;
+    this.traceState.put(row, source, at[TRACE_STATE], size[TRACE_STATE]);
     this.statusCode.putByte(row, this.code > MAX_STATUS_CODE ? 0 : this.code);
     this.statusMessage.put(row, source, this.messageAt, this.messageLength);
-    attributes.endRow(row);
-    attributes.mark();
-    this.dropped.putUint32(row, dropped);
-    events.group.endRow(row);
-    this.droppedEvents.putUint32(row, droppedEvents);
-    links.group.endRow(row);
-    this.droppedLinks.putUint32(row, droppedLinks);
+    this.dropped.putUint32(row, size[DROPPED_ATTRIBUTES]);
+    this.droppedEvents.putUint32(row, size[DROPPED_EVENTS]);
+    this.droppedLinks.putUint32(row, size[DROPPED_LINKS]);
   }
 
   /** End minus start in 64 bits, so that start + duration gives the end back whatever it was. */
@@ -233,119 +253,5 @@ export class TracesTable implements SignalTable {
     for (const { column } of this.columns) column.reset();
     this.events.group.reset();
     this.links.group.reset();
-  }
-}
-
-/** The `events.*` columns. */
-class Events {
-  readonly group = new ArrayGroup();
-  private readonly timestamp = new FixedColumn('DateTime64(9)', 8);
-  private readonly eventName = new DictionaryColumn();
-  private readonly attributes = new AttributesColumn();
-  private readonly dropped = new FixedColumn('UInt32', 4);
-  readonly columns: NamedColumn[] = [
-    { name: 'events.timestamp', column: this.group.column(this.timestamp) },
-    { name: 'events.name', column: this.group.column(this.eventName) },
-    { name: 'events.attributes', column: this.group.column(this.attributes) },
-    { name: 'events.attribute_types', column: this.group.column(this.attributes.types) },
-    { name: 'events.dropped_attributes_count', column: this.group.column(this.dropped) },
-  ];
-
-  /** Adds the Event message at [pos, end). @returns false when an attribute is nested too deeply */
-  add(source: ByteSink, pos: number, end: number): boolean {
-    const { bytes } = source;
-    const index = this.group.count++;
-    let isShallow = true;
-    let timeAt = -1;
-    let nameAt = pos;
-    let nameLength = 0;
-    let dropped = 0;
-    while (pos < end) {
-      const tag = readVarint32(bytes, pos, end);
-      pos = varintEnd[0];
-      if ((tag & 7) !== 2) {
-        if (tag === 0x09) timeAt = pos;
-        else if (tag === 0x20) dropped = readVarint32(bytes, pos, end);
-        pos = skipField(bytes, tag, pos, end);
-        continue;
-      }
-      const length = longLength(bytes, pos, end);
-      pos = varintEnd[0];
-      if (tag === 0x12) {
-        nameAt = pos;
-        nameLength = length;
-      } else if (tag === 0x1a && !this.attributes.add(source, pos, pos + length)) isShallow = false;
-      pos += length;
-    }
-    this.timestamp.copy64(index, source, timeAt);
-    this.eventName.put(index, source, nameAt, nameLength);
-    this.attributes.endRow(index);
-    this.dropped.putUint32(index, dropped);
-    return isShallow;
-  }
-}
-
-/** The `links.*` columns. */
-class Links {
-  readonly group = new ArrayGroup();
-  private readonly traceId = new FixedColumn('FixedString(16)', 16);
-  private readonly spanId = new FixedColumn('FixedString(8)', 8);
-  private readonly traceState = new StringColumn();
-  private readonly flags = new FixedColumn('UInt32', 4);
-  private readonly attributes = new AttributesColumn();
-  private readonly dropped = new FixedColumn('UInt32', 4);
-  readonly columns: NamedColumn[] = [
-    { name: 'links.trace_id', column: this.group.column(this.traceId) },
-    { name: 'links.span_id', column: this.group.column(this.spanId) },
-    { name: 'links.trace_state', column: this.group.column(this.traceState) },
-    { name: 'links.flags', column: this.group.column(this.flags) },
-    { name: 'links.attributes', column: this.group.column(this.attributes) },
-    { name: 'links.attribute_types', column: this.group.column(this.attributes.types) },
-    { name: 'links.dropped_attributes_count', column: this.group.column(this.dropped) },
-  ];
-
-  /** Adds the Link message at [pos, end). @returns false when its span is to be rejected for it */
-  add(source: ByteSink, pos: number, end: number): boolean {
-    const { bytes } = source;
-    const index = this.group.count++;
-    let isGood = true;
-    let traceAt = pos;
-    let traceLength = 0;
-    let spanAt = pos;
-    let spanLength = 0;
-    let stateAt = pos;
-    let stateLength = 0;
-    let dropped = 0;
-    let flags = 0;
-    while (pos < end) {
-      const tag = readVarint32(bytes, pos, end);
-      pos = varintEnd[0];
-      if ((tag & 7) !== 2) {
-        if (tag === 0x28) dropped = readVarint32(bytes, pos, end);
-        else if (tag === 0x35) flags = source.view.getInt32(pos, true);
-        pos = skipField(bytes, tag, pos, end);
-        continue;
-      }
-      const length = longLength(bytes, pos, end);
-      pos = varintEnd[0];
-      if (tag === 0x0a) {
-        traceAt = pos;
-        traceLength = length;
-      } else if (tag === 0x12) {
-        spanAt = pos;
-        spanLength = length;
-      } else if (tag === 0x1a) {
-        stateAt = pos;
-        stateLength = length;
-      } else if (tag === 0x22 && !this.attributes.add(source, pos, pos + length)) isGood = false;
-      pos += length;
-    }
-    this.traceId.copyId(index, source, traceAt, traceLength);
-    this.spanId.copyId(index, source, spanAt, spanLength);
-    this.traceState.put(index, source, stateAt, stateLength);
-    this.flags.putUint32(index, flags);
-    this.attributes.endRow(index);
-    this.dropped.putUint32(index, dropped);
-    return isGood && isOptionalId(traceLength, 16) && isOptionalId(spanLength, 8);
   }
 }

@@ -1,14 +1,14 @@
 import { AppError } from '../errors.js';
+import type { Signal } from '../signal.js';
 import { ByteSink } from './byte-sink.js';
 import { BAD_ENTRY, Resources, Scopes } from './contexts.js';
 import { buildBlock, type NamedColumn, type NativeBlock } from './native-block.js';
-import type { Signal } from '../signal.js';
 import type { SignalTable } from './signal-table.js';
 import { TimeBounds, type TimeWindow } from './time-window.js';
 import { LogsTable } from './transcode-logs.js';
 import { MetricsTable } from './transcode-metrics.js';
 import { TracesTable } from './transcode-traces.js';
-import { longLength, readVarint32, skipField, varintEnd } from './wire.js';
+import { longLength, readVarint32, skipField, skipRun, varintEnd } from './wire.js';
 
 export type { NativeBlock };
 
@@ -159,7 +159,7 @@ export class Transcoder {
     this.urlAt = 0;
     this.urlEnd = 0;
     this.replacedHeaders.length = 0;
-    for (let pos = begin; pos < end; ) {
+    for (let pos = skipRun(bytes, begin, end); pos < end; pos = skipRun(bytes, pos, end)) {
       const tag = readVarint32(bytes, pos, end);
       pos = varintEnd[0];
       if (tag !== 0x0a && tag !== 0x1a) {

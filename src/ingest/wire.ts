@@ -20,7 +20,7 @@ export const varint64 = new Int32Array(2);
  * @returns unsigned 32-bit number, or -1 when the varint does not end before `end` or within 10 bytes
  */
 export function readVarint32(bytes: Uint8Array, pos: number, end: number): number {
-  const last = pos + 10 < end ? pos + 10 : end;
+  const last = Math.min(pos + 10, end);
   let value = 0;
   for (let shift = 0; pos < last; shift += 7) {
     const byte = bytes[pos++];
@@ -49,7 +49,7 @@ export function readLength(bytes: Uint8Array, pos: number, end: number): number 
  * @returns 0, or -1 when the varint does not end before `end` or within 10 bytes
  */
 export function readVarint64(bytes: Uint8Array, pos: number, end: number): number {
-  const last = pos + 10 < end ? pos + 10 : end;
+  const last = Math.min(pos + 10, end);
   let low = 0;
   let high = 0;
   for (let shift = 0; pos < last; shift += 7) {
@@ -131,4 +131,52 @@ export function skipField(bytes: Uint8Array, tag: number, pos: number, end: numb
   } else if ((tag & 7) === 5) next = pos + 4;
   if (next < 0 || next > end) throw notChecked();
   return next;
+}
+
+/**
+ * The position after a run of fields with tag 0x12 (field 2, length-delimited: what a block has most of) that begins
+ * at `pos`, which may be empty. Fields with lengths of three bytes and more end the run.
+ */
+export function skipRun(bytes: Uint8Array, pos: number, end: number): number {
+  while (pos + 2 < end && bytes[pos] === 0x12) {
+    const first = bytes[pos + 1];
+    const second = bytes[pos + 2];
+    let next = pos + 2 + first;
+    if (first > 0x7f) {
+      if (second > 0x7f) break;
+      next = pos + 3 + (first & 0x7f) + (second << 7);
+    }
+    if (next > end) break;
+    pos = next;
+  }
+  return pos;
+}
+
+/**
+ * True when [pos, end) is a KeyValue as every SDK writes it (key, value, nothing else, lengths under 128) with a plain
+ * value and ASCII text, so that nothing is left to check. Anything else goes the general way.
+ */
+export function isPlainKeyValue(bytes: Uint8Array, view: DataView, pos: number, end: number): boolean {
+  if (end - pos < 4 || bytes[pos] !== 0x0a) return false;
+  const keyLength = bytes[pos + 1];
+  const value = pos + 2 + keyLength;
+  if (keyLength > 0x7f || value + 4 > end || bytes[value] !== 0x12) return false;
+  if (bytes[value + 1] !== end - value - 2 || bytes[value + 1] > 0x7f) return false;
+  if (highBits(view, pos + 2, value) !== 0) return false;
+  const at = value + 2;
+  switch (bytes[at]) {
+    case 0x0a:
+      return bytes[at + 1] === end - at - 2 && highBits(view, at + 2, end) === 0;
+    case 0x10:
+    case 0x18: {
+      const last = end - 1;
+      if (last - at > 10 || bytes[last] > 0x7f) return false;
+      for (let i = at + 1; i < last; i++) if (bytes[i] < 0x80) return false;
+      return true;
+    }
+    case 0x21:
+      return end - at === 9;
+    default:
+      return false;
+  }
 }
