@@ -20,7 +20,7 @@ import {
   readStatement,
   settingList,
 } from './clickhouse-statement.js';
-import { engineBudget, writeEngineConfig } from './engine-config.js';
+import { engineBudget, forgetMissingParts, writeEngineConfig } from './engine-config.js';
 import { INSERT_SETTINGS, type NativeInsert, nativeInsertSql } from './native-insert.js';
 import { SessionPool } from './session-pool.js';
 
@@ -114,6 +114,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
     const scratch = join(config.DATA_DIR, 'engine');
     const data = join(config.DATA_DIR, 'clickhouse');
     mkdirSync(data, { recursive: true });
+    forgetMissingParts(data);
     const connectionArgs = writeEngineConfig(scratch, budget);
     const reads = readSessions(config.threadPoolSize);
     try {

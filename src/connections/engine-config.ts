@@ -1,4 +1,12 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 const MIB = 1024 * 1024;
@@ -75,4 +83,69 @@ export function writeEngineConfig(directory: string, budget: EngineBudget): stri
   const file = join(directory, 'config.xml');
   writeFileSync(file, `<clickhouse>\n${settings}\n</clickhouse>\n`);
   return [`--config-file=${file}`];
+}
+
+const LOG_NAME = /^deduplication_log_(\d+)\.txt$/;
+/** A part's directory: partition, first and last block, level, mutation. */
+const PART_NAME = /^([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?$/;
+const ADDED = '1';
+const DROPPED = '2';
+
+/**
+ * Makes the tables forget blocks that count as inserted and are not. To be called before the engine opens `directory`.
+ *
+ * The engine writes a block into a table's deduplication log before it renames the block's part into place (as of 26.7).
+ * A kill in between leaves the block in the log without its part: repeated, the insert would pass for a copy, and what was
+ * acknowledged would be lost. One lock is held over both, so nothing else can have covered the missing part.
+ *
+ * @returns names of the missing parts
+ */
+export function forgetMissingParts(directory: string): string[] {
+  return tableDirectories(directory).flatMap((table) => {
+    const logs = join(table, 'deduplication_logs');
+    const names = list(logs).filter((name) => LOG_NAME.test(name));
+    names.sort((a, b) => Number(LOG_NAME.exec(a)![1]) - Number(LOG_NAME.exec(b)![1]));
+    const blocks = new Map<string, string>();
+    for (const name of names) readLog(join(logs, name), blocks);
+    const parts = list(table);
+    const missing = [...blocks].filter(([, part]) => !parts.some((other) => covers(other, part)));
+    const lines = missing.map(([block, part]) => `${DROPPED}\t${part}\t${block}\n`);
+    if (lines.length > 0)
+      appendFileSync(join(logs, names[names.length - 1]), lines.join(''), { flush: true });
+    return missing.map(([, part]) => part);
+  });
+}
+
+/** Of every table: `store/<3 digits>/<uuid>`. */
+function tableDirectories(directory: string): string[] {
+  const store = join(directory, 'store');
+  return list(store).flatMap((prefix) => list(join(store, prefix)).map((name) => join(store, prefix, name)));
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+/** Follows a log into `blocks`: id -> part. A torn last line is cut off, or the engine would add to it. */
+function readLog(path: string, blocks: Map<string, string>): void {
+  const text = readFileSync(path, 'latin1');
+  const whole = text.lastIndexOf('\n') + 1;
+  if (whole < text.length) truncateSync(path, whole);
+  for (const line of text.slice(0, whole).split('\n')) {
+    const [operation, part, block] = line.split('\t');
+    if (operation === ADDED) blocks.set(block, part);
+    else if (operation === DROPPED) blocks.delete(block);
+  }
+}
+
+/** Whether the part `name` is `other` or was merged into it. */
+function covers(other: string, name: string): boolean {
+  const outer = PART_NAME.exec(other);
+  const inner = PART_NAME.exec(name);
+  if (!outer || !inner || outer[1] !== inner[1]) return false;
+  return Number(outer[2]) <= Number(inner[2]) && Number(inner[3]) <= Number(outer[3]);
 }

@@ -5,6 +5,7 @@ import { Session } from 'chdb';
 const [directory, database] = process.argv.slice(2);
 const statements = JSON.parse(await text(process.stdin)) as string[];
 const session = new Session(directory);
+session.query(`CREATE DATABASE IF NOT EXISTS ${database}`);
 session.query(`USE ${database}`);
 session.query('SET output_format_json_quote_64bit_integers = 0');
 let answer = '';
