@@ -11,6 +11,8 @@ const TIME = 4;
 const REJECTED = 5;
 const NOTE = 6;
 const WORDS = 7;
+/** Spreads keys that differ in few bits. */
+const GOLDEN = 0x9e3779b1;
 const FIRST_ROWS = 256;
 /** Index slots a row; at most every other slot is used. */
 const SLOTS_PER_ROW = 2;
@@ -71,7 +73,7 @@ export class SeenTable {
 
   /** The index slot of the key, or the free one where it belongs. */
   private slot(words: Uint32Array): number {
-    let slot = words[0] % this.index.length;
+    let slot = (Math.imul(words[0] ^ words[1] ^ words[2] ^ words[3], GOLDEN) >>> 0) % this.index.length;
     for (;;) {
       const row = this.index[slot];
       if (row === 0 || this.hasKey(row - 1, words)) return slot;
