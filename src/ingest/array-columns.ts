@@ -63,12 +63,14 @@ export class Offsets {
 /** Array(T) over a column of elements; columns of one group share their offsets. */
 class ArrayColumn implements RevocableColumn {
   readonly type: string;
+  readonly isAlwaysWritten: boolean;
 
   constructor(
     private readonly group: ArrayGroup,
     private readonly elements: RevocableColumn,
   ) {
     this.type = `Array(${elements.type})`;
+    this.isAlwaysWritten = elements.type === 'LowCardinality(String)';
   }
 
   get isTouched(): boolean {
@@ -102,8 +104,7 @@ class ArrayColumn implements RevocableColumn {
 }
 
 /**
- * Array columns of equal lengths in every row, as the parts of a Nested structure are. All of them are in the block or
- * none. Elements are written to the element columns at index `count`, then `count` goes up; `endRow` closes a row.
+ * Array columns of equal lengths in every row, as the parts of a Nested structure are. Elements are written to the element columns at index `count`, then `count` goes up; `endRow` closes a row.
  */
 export class ArrayGroup {
   readonly offsets = new Offsets();

@@ -13,6 +13,7 @@ import type { RevocableColumn } from './native-columns.js';
  */
 export class AttributesColumn implements RevocableColumn {
   readonly type = 'Map(LowCardinality(String), String)';
+  readonly isAlwaysWritten = true;
   readonly types = new DictionaryColumn();
   private readonly offsets = new Offsets();
   private readonly keys = new DictionaryColumn();

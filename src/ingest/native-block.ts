@@ -19,11 +19,12 @@ export interface NativeBlock {
 }
 
 /**
- * Puts the touched columns into a Native block: number of columns and rows, then for each its name, type and data.
+ * Puts the touched columns, and those whose defaults are dear, into a Native block: number of columns and rows, then for each its name, type and data.
  * Format: https://clickhouse.com/docs/interfaces/formats/Native (revision 0: without block info).
  */
 export function buildBlock(named: readonly NamedColumn[], rows: number, rejected: number): NativeBlock {
-  const used = rows === 0 ? [] : named.filter(({ column }) => column.isTouched);
+  const used =
+    rows === 0 ? [] : named.filter(({ column }) => column.isTouched || column.isAlwaysWritten === true);
   const chunks: Uint8Array[] = [];
   if (rows > 0) chunks.push(varint(used.length), varint(rows));
   for (const { name, column } of used) {

@@ -156,6 +156,7 @@ export class RunNumber implements NativeColumn {
 /** Map(LowCardinality(String), LowCardinality(String)) and its type signatures, one list of attributes per entry. */
 export class RunAttributes implements NativeColumn {
   readonly type = 'Map(LowCardinality(String), LowCardinality(String))';
+  readonly isAlwaysWritten = true;
   readonly types: RunText;
   private readonly keys = new Dictionary();
   private readonly values = new Dictionary();

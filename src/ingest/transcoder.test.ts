@@ -279,10 +279,21 @@ describe('The transcoder', () => {
     );
   });
 
-  test('columns that are default in the whole block are left out', () => {
+  test('columns that are default in the whole block are left out, but for those whose defaults are dear', () => {
     const transcoder = new Transcoder('traces');
     transcoder.add(traces(span()), WINDOW);
-    assert.deepEqual(transcoder.finish().columns, ['timestamp', 'trace_id', 'span_id', 'duration_nano']);
+    assert.deepEqual(transcoder.finish().columns, [
+      'timestamp',
+      'trace_id',
+      'span_id',
+      'duration_nano',
+      'attributes',
+      'events.name',
+      'events.attribute_types',
+      'links.attribute_types',
+      'resource_attributes',
+      'scope_attributes',
+    ]);
   });
 
   test('many rows of many resources come back as they were sent', async () => {
