@@ -29,8 +29,13 @@ export class Backlog {
     this.waitingEntries++;
     this.waitingItems[entry.signal] += entry.items;
     if (!entry.body) return;
-    if (this.memoryBytes + entry.bodyBytes > this.maxMemoryBytes) entry.body = undefined;
-    else this.memoryBytes += entry.bodyBytes;
+    if (this.memoryBytes + entry.bodyBytes > this.maxMemoryBytes) {
+      entry.body = undefined;
+      return;
+    }
+    this.memoryBytes += entry.bodyBytes;
+    // A part of a larger buffer would keep all of it, and could not be transferred.
+    if (entry.body.buffer.byteLength !== entry.bodyBytes) entry.body = new Uint8Array(entry.body);
   }
 
   /** Takes the body out of memory; undefined when it is only on disk. */

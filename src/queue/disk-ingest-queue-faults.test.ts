@@ -217,6 +217,23 @@ test('an entry that is damaged while the program runs fails alone', async (conte
   await queue.close();
 });
 
+test('pages that the disk cannot read cost only what is in them', async () => {
+  const disk = new SimulatedDisk(seeded(7));
+  const queue = await openOn(disk);
+  for (let i = 0; i < 8; i++) await queue.add(entryOf(`body ${i}`, { bytes: 3000 }));
+  disk.kill();
+  let pages = 0;
+  disk.fault = (operation, _path, bytes) => {
+    const isBad = operation === 'read' && (bytes > 4096 || pages++ === 0);
+    return isBad ? { code: 'EIO' } : undefined;
+  };
+  const reopened = await openOn(disk);
+  disk.fault = () => undefined;
+  const texts = await drain(reopened);
+  assert.deepEqual(texts, ['body 2', 'body 3', 'body 4', 'body 5', 'body 6', 'body 7']);
+  assert.equal(reopened.stats().corruptRecords, 1);
+});
+
 test('a record of a newer program is kept and reported, and so is its segment', async (context) => {
   const directory = await temporaryDirectory(context);
   const reports: QueueReport[] = [];

@@ -228,6 +228,17 @@ test('keeps bodies in memory up to the limit only, and reads the others back rig
   assert.equal(queue.stats().memoryBytes, 0);
 });
 
+test('gives a body alone in its buffer even if it came as part of a larger one', async (context) => {
+  const queue = await openNew(context);
+  const entry = entryOf('part');
+  const larger = new Uint8Array(100);
+  larger.set(entry.body, 10);
+  await queue.add({ ...entry, body: larger.subarray(10, 14) });
+  const batch = await takeSoon(queue);
+  const body = await batch?.entries[0].read();
+  assert.deepEqual([Buffer.from(body ?? []).toString(), body?.buffer.byteLength], ['part', 4]);
+});
+
 test('deletes segments when all in them is done, in whatever order that happens', async (context) => {
   const queue = await openNew(context, { segmentBytes: 3000 });
   for (let i = 0; i < 30; i++) await queue.add(entryOf(`${i}`, { bytes: 1000 }));

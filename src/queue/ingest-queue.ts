@@ -113,7 +113,7 @@ export interface QueueStats {
   unknownRecords: number;
   failedEntries: number;
   failedBytes: number;
-  /** True while new entries are refused because the disk is full. */
+  /** True while new entries are refused because the disk is full or fails. */
   diskFull: boolean;
 }
 

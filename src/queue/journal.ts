@@ -57,7 +57,9 @@ export class Journal {
   appendedRecords = 0;
   appendedBytes = 0;
   syncs = 0;
-  /** Bytes of data that are not durable yet. */
+  /** The last data that came was refused. */
+  isRefusing = false;
+  /** Bytes that are not durable yet. */
   pendingBytes = 0;
   private pending: Append[] = [];
   private urgent = false;
@@ -183,6 +185,7 @@ export class Journal {
       if (record.control) {
         control.push(record);
       } else {
+        this.isRefusing = true;
         this.pendingBytes -= sizeOf(record);
         record.onRefused?.(error);
       }
@@ -228,6 +231,7 @@ export class Journal {
     for (const record of group) {
       const bytes = sizeOf(record);
       this.pendingBytes -= bytes;
+      if (!record.control) this.isRefusing = false;
       record.onDurable({ segment, offset, bytes });
       offset += bytes;
     }

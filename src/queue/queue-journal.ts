@@ -1,4 +1,4 @@
-import { isNoSpace } from './durable-files.js';
+import { errorCode, isNoSpace } from './durable-files.js';
 import type { FileSystem } from './file-system.js';
 import { type Append, Journal, type Place } from './journal.js';
 import {
@@ -34,12 +34,15 @@ export interface QueueJournalOptions {
 
 /** How many segments of dead bytes stuck entries may hold before they are moved. */
 const DEAD_SEGMENTS = 4;
+const TELL_AGAIN_MS = 10_000;
 
 /** The queue's records in the journal, with the books of the segments kept in the same step as they become durable. */
 export class QueueJournal {
   readonly journal: Journal;
   readonly cleaner: SegmentCleaner;
   private lastId: number;
+  private toldCode: string | undefined;
+  private toldAtMs = 0;
   /** Entries that are being copied to a newer segment. */
   private readonly moving = new Set<number>();
   /** Batches that are done, but not durably. */
@@ -47,12 +50,12 @@ export class QueueJournal {
   private readonly preparing = new Set<Promise<void>>();
 
   constructor(private readonly options: QueueJournalOptions) {
-    const { ledger, report } = options;
+    const { ledger } = options;
     this.lastId = options.lastId;
     this.journal = new Journal({
       ...options,
       onUncertain: (records, segment) => this.disown(records, segment),
-      onProblem: (error) => report({ kind: 'problem', message: 'Cannot write to the journal', error }),
+      onProblem: (error) => this.tellProblem(error),
     });
     this.journal.created = (segment) => {
       ledger.open(segment);
@@ -167,6 +170,16 @@ export class QueueJournal {
       control: true,
       onDurable: (place) => this.options.ledger.refer(place.segment.sequence, about),
     });
+  }
+
+  /** Not for every request that comes while the disk is full. */
+  private tellProblem(error: unknown): void {
+    const code = errorCode(error);
+    const nowMs = performance.now();
+    if (code === this.toldCode && nowMs - this.toldAtMs < TELL_AGAIN_MS) return;
+    this.toldCode = code;
+    this.toldAtMs = nowMs;
+    this.options.report({ kind: 'problem', message: 'Cannot write to the journal', error });
   }
 
   private control(

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { errorCode, writeDurably } from './durable-files.js';
-import type { FileSystem } from './file-system.js';
+import type { FileSystem, OpenFile } from './file-system.js';
 import { type Stretch, scanJournal } from './journal-recovery.js';
 import type { Report } from './queue-report.js';
 import { Replay } from './replay.js';
 import { Segment } from './segment.js';
 
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 8 * 1024 * 1024;
 const PAGE_BYTES = 4096;
 
 export interface Recovered {
@@ -35,7 +35,7 @@ export async function recoverJournal(
     damaged: 0,
     unknown: 0,
   };
-  const context = { fs, corruptDirectory, report, recovered };
+  const context = { fs, corruptDirectory, report, recovered, reader: new Reader() };
   await fs.syncDirectory(directory);
   for (const name of (await fs.list(directory)).sort()) {
     const segment = Segment.fromName(fs, directory, name);
@@ -57,12 +57,18 @@ interface Context {
   corruptDirectory: string;
   report: Report;
   recovered: Recovered;
+  reader: Reader;
 }
 
-async function recoverSegment({ fs, corruptDirectory, report, recovered }: Context, segment: Segment) {
+async function recoverSegment(
+  { fs, corruptDirectory, report, recovered, reader }: Context,
+  segment: Segment,
+) {
   // The process before may have died between its write and its sync: what is read here must not vanish later.
-  await segment.use((file) => file.sync());
-  const bytes = await readTolerantly(segment);
+  const bytes = await segment.use(async (file) => {
+    await file.sync();
+    return reader.read(file);
+  });
   segment.bytes = bytes.length;
   const scan = scanJournal(bytes, segment.marker);
   for (const record of scan.records) {
@@ -117,25 +123,39 @@ async function cutOff(segment: Segment, torn: Stretch, report: Report): Promise<
   report({ kind: 'torn', file: segment.name, offset: torn.offset, bytes: torn.bytes });
 }
 
-/** The whole file; pages that the disk cannot read are zeros, and so damaged for the scan. */
-async function readTolerantly(segment: Segment): Promise<Buffer<ArrayBuffer>> {
-  return segment.use(async (file) => {
-    const bytes = Buffer.alloc(await file.size());
-    const read = async (from: number, to: number, stepBytes: number): Promise<void> => {
-      for (let at = from; at < to; ) {
-        const end = Math.min(at + stepBytes, to);
-        try {
-          const count = await file.read(bytes.subarray(at, end), at);
-          if (count === 0) return;
-          at += count;
-        } catch (error) {
-          if (errorCode(error) !== 'EIO') throw error;
-          if (stepBytes > PAGE_BYTES) await read(at, end, PAGE_BYTES);
-          at = end;
-        }
-      }
-    };
-    await read(0, bytes.length, CHUNK_BYTES);
-    return bytes;
-  });
+/** Reads one file after the other into the same memory: a backlog is as large as the disk allows. */
+class Reader {
+  private memory = Buffer.allocUnsafeSlow(0);
+
+  /** The whole file, valid until the next call; pages that the disk cannot read are zeros, damaged for the scan. */
+  async read(file: OpenFile): Promise<Buffer<ArrayBuffer>> {
+    const size = await file.size();
+    if (size > this.memory.length) this.memory = Buffer.allocUnsafeSlow(size);
+    const bytes = this.memory.subarray(0, size);
+    return bytes.subarray(0, await readTolerantly(file, bytes, 0, CHUNK_BYTES));
+  }
+}
+
+/** Returns where it ended: at the end of `bytes`, or of the file if that is shorter. */
+async function readTolerantly(
+  file: OpenFile,
+  bytes: Buffer,
+  start: number,
+  stepBytes: number,
+): Promise<number> {
+  let at = start;
+  while (at < bytes.length) {
+    const end = Math.min(at + stepBytes, bytes.length);
+    try {
+      const count = await file.read(bytes.subarray(at, end), at);
+      if (count === 0) break;
+      at += count;
+    } catch (error) {
+      if (errorCode(error) !== 'EIO') throw error;
+      if (stepBytes > PAGE_BYTES) await readTolerantly(file, bytes.subarray(0, end), at, PAGE_BYTES);
+      else bytes.fill(0, at, end);
+      at = end;
+    }
+  }
+  return at;
 }

@@ -23,6 +23,6 @@ export function queueStats(parts: QueueParts, duplicates: number): QueueStats {
     unknownRecords: unknown,
     failedEntries: failed.size,
     failedBytes: failed.bytes,
-    diskFull: !reserve.held && settings.reserveBytes > 0,
+    diskFull: journal.isRefusing || (!reserve.held && settings.reserveBytes > 0),
   };
 }
