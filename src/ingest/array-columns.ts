@@ -55,7 +55,7 @@ export class Offsets {
   reset(): void {
     this.rows = 0;
     this.total = 0;
-    this.sink.length = 0;
+    this.sink.recycle();
     this.mark();
   }
 }
@@ -134,13 +134,10 @@ export class ArrayGroup {
     for (const column of this.columns) column.rollback();
   }
 
+  /** Forgets the rows; the columns are reset on their own, with the others of their table. */
   reset(): void {
     this.count = 0;
     this.marked = 0;
     this.offsets.reset();
-    for (const column of this.columns) {
-      column.reset();
-      column.mark();
-    }
   }
 }

@@ -99,12 +99,12 @@ export class AttributesColumn implements RevocableColumn {
     this.types.rollback();
   }
 
+  /** Empties it; `types` is a column on its own and reset as one. */
   reset(): void {
     this.pairs = 0;
-    this.values.length = 0;
+    this.values.recycle();
     this.offsets.reset();
     this.keys.reset();
-    this.types.reset();
     this.mark();
     this.rollback();
   }

@@ -2,6 +2,8 @@ import { isUtf8Text } from './wire.js';
 
 /** Room behind `length` that may be overwritten by whole-word copies. */
 const SLACK = 16;
+/** Memory above this is given back when a batch used less than a quarter of it. */
+const KEPT_BYTES = 4 * 1024 * 1024;
 /** From here on `set` (memmove) beats the word loop; measured with bench/transcoder.ts. */
 const LONG_COPY = 192;
 
@@ -38,6 +40,15 @@ export class ByteSink {
     bytes.set(this.bytes.subarray(0, this.length));
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer);
+  }
+
+  /** Empties it for the next batch. Memory is kept, unless it is much more than this batch needed. */
+  recycle(): void {
+    if (this.bytes.length > KEPT_BYTES && this.length < this.bytes.length / 4) {
+      this.bytes = new Uint8Array(KEPT_BYTES);
+      this.view = new DataView(this.bytes.buffer);
+    }
+    this.length = 0;
   }
 
   written(): Uint8Array {

@@ -2,6 +2,9 @@ import { ByteSink } from './byte-sink.js';
 import { Dictionary, resized } from './dictionary.js';
 import type { RevocableColumn } from './native-columns.js';
 
+/** Memory above this is given back when a batch used less than a quarter of it. */
+const KEPT_INDEXES = 1 << 20;
+
 /** LowCardinality(String); the default is empty. */
 export class DictionaryColumn implements RevocableColumn {
   readonly type = 'LowCardinality(String)';
@@ -75,7 +78,12 @@ export class DictionaryColumn implements RevocableColumn {
   }
 
   reset(): void {
+    if (this.indexes.length > KEPT_INDEXES && this.rows < this.indexes.length / 4) {
+      this.indexes = new Int32Array(KEPT_INDEXES);
+    }
+    this.packed.recycle();
     this.rows = 0;
+    this.markedRows = 0;
     this.last = 0;
     this.dictionary.reset();
   }

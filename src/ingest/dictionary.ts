@@ -29,7 +29,7 @@ export class Dictionary {
   /** Forgets everything: the same strings get the same numbers again. */
   reset(): void {
     this.slots.fill(0);
-    this.entries.length = 0;
+    this.entries.recycle();
     this.entries.appendByte(0);
     this.starts[0] = 1;
     this.lengths[0] = 0;

@@ -129,7 +129,8 @@ export class FixedColumn implements RevocableColumn {
   }
 
   reset(): void {
-    this.sink.length = 0;
+    this.marked = 0;
+    this.sink.recycle();
   }
 }
 
@@ -241,6 +242,8 @@ export class StringColumn implements RevocableColumn {
 
   reset(): void {
     this.rows = 0;
-    this.sink.length = 0;
+    this.markedRows = 0;
+    this.markedLength = 0;
+    this.sink.recycle();
   }
 }

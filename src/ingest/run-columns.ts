@@ -288,12 +288,12 @@ export class RunAttributes implements NativeColumn {
     out.push(uint64(total), packed.written());
   }
 
+  /** Empties it; `types` is a column on its own and reset as one. */
   reset(): void {
     this.pairs = 0;
     this.repeatedBytes = 0;
     this.signature.length = 0;
     this.keys.reset();
     this.values.reset();
-    this.types.reset();
   }
 }
