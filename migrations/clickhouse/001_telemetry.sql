@@ -7,8 +7,8 @@
 -- Times are stored with all 64 bits that OTLP carries; only `timestamp`, which is bounded by the retention, is used
 -- for partitions and order.
 --
--- Parts stay in the compact format until 400 MB: on a 2 million row run of 200,000-row inserts that took insert from
--- 580 to 1,060 thousand rows per CPU-second, merges included from 395 to 525 (docs/decisions/storage.md).
+-- An insert's part is compact, which is cheap to write; from 131,072 rows on parts are wide, so that merges can go column
+-- by column; and ten parts are merged at once rather than a few again and again (docs/decisions/storage.md).
 --
 -- An insert is on disk when it is answered (fsync), because the journal then lets go of its rows.
 
@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS telemetry_traces
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(timestamp)
 ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name, timestamp)
-SETTINGS non_replicated_deduplication_window = 1000, min_bytes_for_wide_part = 400000000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 1000, min_rows_for_wide_part = 131072, min_parts_to_merge_at_once = 10, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS telemetry_logs
 (
@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS telemetry_logs
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(timestamp)
 ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name, timestamp)
-SETTINGS non_replicated_deduplication_window = 1000, min_bytes_for_wide_part = 400000000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 1000, min_rows_for_wide_part = 131072, min_parts_to_merge_at_once = 10, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS telemetry_metrics
 (
@@ -158,4 +158,4 @@ CREATE TABLE IF NOT EXISTS telemetry_metrics
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(timestamp)
 ORDER BY (tenant_id, metric_name, service_name, series_id, timestamp)
-SETTINGS non_replicated_deduplication_window = 1000, min_bytes_for_wide_part = 400000000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 1000, min_rows_for_wide_part = 131072, min_parts_to_merge_at_once = 10, fsync_after_insert = 1, fsync_part_directory = 1;

@@ -14,13 +14,10 @@ import { writeBlock } from '../store/writer.js';
 import type { TranscodeThread } from './thread.js';
 
 /**
- * A batch is taken when it is this large or this old. Chosen by items per CPU-second until merges have settled
- * (bench/results/ingest.md): larger parts are merged fewer times, but hold more memory and wait longer.
+ * A batch is taken when it is this large or this old. Large parts are merged fewer times, but hold more memory and wait
+ * longer (docs/decisions/storage.md). Under 131,072 rows a part stays compact, which is the cheap way to insert.
  */
-const LIMITS = { maxBytes: 32 * 1024 * 1024, maxItems: 100_000, maxAgeMs: 200 };
-
-/** Two batches of a signal at a time: one is transcoded while the other is inserted. */
-const LOOPS_PER_SIGNAL = 2;
+const LIMITS = { maxBytes: 40 * 1024 * 1024, maxItems: 120_000, maxAgeMs: 300 };
 
 /** Tries of a batch that fails by itself, before it is cut in halves to find the item that does it. */
 const MAX_ATTEMPTS = 3;
@@ -45,9 +42,9 @@ export class IngestionWorker {
   start(): void {
     rmSync(this.spoolDir, { recursive: true, force: true });
     mkdirSync(this.spoolDir, { recursive: true });
-    for (const signal of SIGNALS) {
-      for (let i = 0; i < LOOPS_PER_SIGNAL; i++) this.loops.push(this.loop(signal));
-    }
+    // One batch of a signal at a time: what arrives meanwhile makes the next one larger. Two at a time made batches
+    // half as large, and merging cost more than the overlap gained.
+    this.loops = SIGNALS.map((signal) => this.loop(signal));
   }
 
   /** Takes no more batches and resolves when those in hand are stored or handed back. */
