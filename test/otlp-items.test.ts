@@ -4,6 +4,7 @@ import type { Signal } from '../src/signal.js';
 import { queryStore, TABLES } from './support/engine.js';
 import { getJson } from './support/http.js';
 import { attribute, ITEMS, logRecord, nowNs, point, requestOf, span } from './support/items.js';
+import { nestedBody } from './support/nested.js';
 import {
   ENCODINGS,
   type Encoding,
@@ -13,119 +14,11 @@ import {
   readSuccess,
   sendOtlp,
 } from './support/otlp-client.js';
+import { MAX_UINT64, REJECTED_ITEMS } from './support/rejected-items.js';
 import { makeDataDir, Server } from './support/server.js';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-const MAX_UINT64 = '18446744073709551615';
-
-interface RejectedItem {
-  what: string;
-  signal: Signal;
-  change: Item;
-  message: RegExp;
-}
-
-const badTime = { message: /times must be within \d{4}-\d\d-\d\dT.* to \d{4}-/ };
-const REJECTED_ITEMS: RejectedItem[] = [
-  ...['', 'ab', '00112233445566778899aabbccddee', '00'.repeat(17), '00'.repeat(16)].map((traceId) => ({
-    what: `a span with trace id "${traceId}"`,
-    ...{ signal: 'traces' as const, change: { traceId }, message: /trace_id must be 16 bytes/ },
-  })),
-  ...['', '0011', '00'.repeat(9), '00'.repeat(8)].map((spanId) => ({
-    what: `a span with span id "${spanId}"`,
-    ...{ signal: 'traces' as const, change: { spanId }, message: /span_id must be 8 bytes/ },
-  })),
-  {
-    what: 'a span with a parent id of 7 bytes',
-    ...{
-      signal: 'traces',
-      change: { parentSpanId: '00112233445566' },
-      message: /parent_span_id must be 8 bytes/,
-    },
-  },
-  {
-    what: 'a span with a link to a short trace id',
-    ...{ signal: 'traces', message: /ids of span links/ },
-    change: { links: [{ traceId: 'abcd', spanId: '0011223344556677' }] },
-  },
-  {
-    what: 'a log record with a short trace id',
-    signal: 'logs',
-    change: { traceId: 'abcd' },
-    message: /trace_id/,
-  },
-  {
-    what: 'a log record with a short span id',
-    signal: 'logs',
-    change: { spanId: 'abcd' },
-    message: /span_id/,
-  },
-  {
-    what: 'a point with an exemplar of a short span id',
-    ...{ signal: 'metrics', change: { exemplars: [{ timeUnixNano: '1', asDouble: 1, spanId: 'ab' }] } },
-    message: /ids of exemplars/,
-  },
-  { what: 'a span at time zero', signal: 'traces', change: { startTimeUnixNano: '0' }, ...badTime },
-  { what: 'a point at time zero', signal: 'metrics', change: { timeUnixNano: '0' }, ...badTime },
-  ...(['traces', 'logs', 'metrics'] as const).flatMap((signal) => {
-    const field = signal === 'traces' ? 'startTimeUnixNano' : 'timeUnixNano';
-    const at = (what: string, time: string) => ({
-      what: `${signal} ${what}`,
-      signal,
-      change: { [field]: time },
-      ...badTime,
-    });
-    return [
-      at('one nanosecond after 1970', '1'),
-      at('a day before the retention', nowNs(-31 * DAY_MS)),
-      at('two hours ahead', nowNs(2 * HOUR_MS)),
-      at('in the year 2500', '16725225600000000000'),
-      at('at the last nanosecond of 64 bits', MAX_UINT64),
-      at('at the sign bit', '9223372036854775808'),
-    ];
-  }),
-];
-
-/** A request with one log record whose body is a text nested `depth` lists deep; built without recursion. */
-function nestedJson(depth: number, marker: string): Buffer {
-  const value = `${'{"arrayValue":{"values":['.repeat(depth)}{"stringValue":"inside"}${']}}'.repeat(depth)}`;
-  const record = JSON.stringify(logRecord(marker)).replace('{"stringValue":"a line"}', () => value);
-  return Buffer.from(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[${record}]}]}]}`);
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
-  return Buffer.from([...bytes, value]);
-}
-
-/** The same as protobuf, from the inside out. */
-function nestedProtobuf(depth: number, marker: string): Buffer {
-  const parts: Buffer[] = [Buffer.from('inside')];
-  let length = 6;
-  const wrap = (tag: number) => {
-    const head = Buffer.concat([Buffer.from([tag]), varint(length)]);
-    length += head.length;
-    parts.push(head);
-  };
-  wrap(0x0a);
-  for (let i = 0; i < depth; i++) {
-    wrap(0x0a);
-    wrap(0x2a);
-  }
-  wrap(0x2a);
-  const { body: _, ...plain } = logRecord(marker);
-  const request = encode('logs', 'protobuf', { resourceLogs: [{ scopeLogs: [{ logRecords: [plain] }] }] });
-  // Three envelopes of one length byte each stand before the record.
-  const rest = request.subarray(6);
-  parts.push(rest);
-  length += rest.length;
-  for (let i = 0; i < 3; i++) wrap([0x12, 0x12, 0x0a][i]);
-  return Buffer.concat(parts.reverse());
-}
-
-const nestedBody = { json: nestedJson, protobuf: nestedProtobuf };
 
 describe('OTLP items', { concurrency: false }, () => {
   const dataDir = makeDataDir();
@@ -280,7 +173,7 @@ describe('OTLP items', { concurrency: false }, () => {
 
   for (const depth of [1000, 100_000]) {
     it(`json: nesting ${depth} deep is refused with its place, and harms nothing`, async () => {
-      const answer = await sendOtlp(server.otlp, 'logs', 'json', nestedJson(depth, 'refused-bad'));
+      const answer = await sendOtlp(server.otlp, 'logs', 'json', nestedBody.json(depth, 'refused-bad'));
       assert.equal(answer.status, 400);
       assert.match(
         readRefusal(answer, 'json').message,
