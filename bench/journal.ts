@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type FileSystem, realFileSystem } from '../src/journal/file-system.js';
 import { DiskIngestQueue } from '../src/queue/disk-ingest-queue.js';
-import { type FileSystem, realFileSystem } from '../src/queue/file-system.js';
 import type { IngestEntry } from '../src/queue/ingest-queue.js';
 
 /**

@@ -10,6 +10,7 @@ const LAYERS = [
   ['monitoring'],
   ['store'],
   ['queue'],
+  ['journal'],
   ['connections'],
   ['otlp'],
   ['edge'],

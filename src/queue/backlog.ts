@@ -1,6 +1,6 @@
 import { SIGNALS, type Signal } from '../signal.js';
 import type { WaitingLane } from './ingest-queue.js';
-import { Lanes, scopeKey } from './lanes.js';
+import { Lanes, ownerKey } from './lanes.js';
 import { type Batch, costOf, type StoredEntry } from './stored-entry.js';
 
 /** What waits in memory's view: lanes of entries, planned batches, and the sums over both. */
@@ -84,7 +84,7 @@ export class Backlog {
   waiting(nowMs: number): WaitingLane[] {
     const sums = new Map<string, WaitingLane>();
     for (const { signal, scope, entries, items, bytes } of this.groups()) {
-      const key = signal + scopeKey(scope);
+      const key = ownerKey(signal, scope);
       const sum = sums.get(key) ?? { signal, scope, items: 0, bytes: 0, oldestMs: 0 };
       sum.items += items;
       sum.bytes += bytes;

@@ -8,11 +8,11 @@ import { drain, entryOf, takeSoon, temporaryDirectory, textsOf } from '../../tes
 import { seeded } from '../../test/support/queue-model.js';
 import { SimulatedDisk } from '../../test/support/simulated-disk.js';
 import { AppError } from '../errors.js';
+import { HEADER_BYTES, writeHeader } from '../journal/record.js';
+import type { JournalReport } from '../journal/report.js';
+import { scanJournal } from '../journal/scan.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
-import { HEADER_BYTES, writeHeader } from './journal-record.js';
-import { scanJournal } from './journal-recovery.js';
 import { RecordType } from './queue-records.js';
-import type { QueueReport } from './queue-report.js';
 import type { DiskQueueOptions } from './queue-startup.js';
 
 const SMALL = { maxBacklogBytes: 1e9, reserveBytes: 20_000, segmentBytes: 20_000, lazyMs: 1, retryMs: 0 };
@@ -154,12 +154,12 @@ test('a disk that hangs refuses before memory grows', async () => {
 
 async function damage(context: TestContext, change: (bytes: Buffer<ArrayBuffer>, offset: number) => void) {
   const directory = await temporaryDirectory(context);
-  const reports: QueueReport[] = [];
+  const reports: JournalReport[] = [];
   const options = {
     ...SMALL,
     segmentBytes: 1e6,
     directory,
-    report: (report: QueueReport) => reports.push(report),
+    report: (report: JournalReport) => reports.push(report),
   };
   const first = await DiskIngestQueue.open(options);
   for (const text of ['a', 'b', 'c', 'd']) await first.add(entryOf(text, { bytes: 100 }));
@@ -236,8 +236,8 @@ test('pages that the disk cannot read cost only what is in them', async () => {
 
 test('a record of a newer program is kept and reported, and so is its segment', async (context) => {
   const directory = await temporaryDirectory(context);
-  const reports: QueueReport[] = [];
-  const options = { ...SMALL, directory, report: (report: QueueReport) => void reports.push(report) };
+  const reports: JournalReport[] = [];
+  const options = { ...SMALL, directory, report: (report: JournalReport) => void reports.push(report) };
   let queue = await DiskIngestQueue.open(options);
   await queue.add(entryOf('mine'));
   await queue.close();

@@ -11,6 +11,7 @@ import type {
   TakeLimits,
   WaitingLane,
 } from './ingest-queue.js';
+import { ownerKey } from './lanes.js';
 import { type EntryMeta, metaOf } from './queue-records.js';
 import { type DiskQueueOptions, type QueueParts, startQueue } from './queue-startup.js';
 import { queueStats } from './queue-stats.js';
@@ -72,7 +73,7 @@ export class DiskIngestQueue implements IngestQueue {
 
   async add(entry: IngestEntry): Promise<AddResult> {
     const { seen } = this.parts;
-    const key = seen.key(entry.signal, entry.scope, entry.contentHash);
+    const key = seen.key(ownerKey(entry.signal, entry.scope), entry.contentHash);
     const name = Buffer.from(key.buffer).toString('latin1');
     for (;;) {
       this.assertOpen();

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { PermanentError } from '../errors.js';
-import { readFully, readWhole, removeIfThere, writeDurably } from './durable-files.js';
-import type { FileSystem } from './file-system.js';
+import { readFully, readWhole, removeIfThere, writeDurably } from '../journal/durable-files.js';
+import type { FileSystem } from '../journal/file-system.js';
+import { HEADER_BYTES, readRecord, writeHeader } from '../journal/record.js';
+import type { Report } from '../journal/report.js';
 import type { FailedEntry } from './ingest-queue.js';
-import { HEADER_BYTES, readRecord, writeHeader } from './journal-record.js';
 import type { EntryMeta } from './queue-records.js';
-import type { Report } from './queue-report.js';
 import { type Batch, readBody, type StoredEntry, salvageBody } from './stored-entry.js';
 
 /** The file of a failed entry: one journal record with this marker; payload = length, `FailedFile` as JSON, body. */

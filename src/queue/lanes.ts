@@ -1,4 +1,5 @@
 import type { Scope } from '../edge/scope.js';
+import type { Signal } from '../signal.js';
 import type { TakeLimits } from './ingest-queue.js';
 import type { StoredEntry } from './stored-entry.js';
 
@@ -95,7 +96,12 @@ function cut(lane: Lane, limits: TakeLimits): StoredEntry[] {
   return entries;
 }
 
+/** One string per signal and tenant. */
+export function ownerKey(signal: Signal, scope: Scope): string {
+  return signal + scopeKey(scope);
+}
+
 /** One string per tenant, whatever characters its ids have. */
-export function scopeKey({ organizationId, workspaceId, tenantId }: Scope): string {
+function scopeKey({ organizationId, workspaceId, tenantId }: Scope): string {
   return `${organizationId.length}:${organizationId}${workspaceId.length}:${workspaceId}${tenantId}`;
 }

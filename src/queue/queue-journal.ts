@@ -1,6 +1,9 @@
-import { errorCode, isNoSpace } from './durable-files.js';
-import type { FileSystem } from './file-system.js';
-import { type Append, Journal, type Place } from './journal.js';
+import { errorCode, isNoSpace } from '../journal/durable-files.js';
+import type { FileSystem } from '../journal/file-system.js';
+import { type Append, Journal, type Place } from '../journal/journal.js';
+import type { Report } from '../journal/report.js';
+import type { Segment } from '../journal/segment.js';
+import type { SpaceReserve } from '../journal/space-reserve.js';
 import {
   type EntryMeta,
   encodeControl,
@@ -9,11 +12,8 @@ import {
   type PlanRecord,
   RecordType,
 } from './queue-records.js';
-import type { Report } from './queue-report.js';
-import type { Segment } from './segment.js';
 import { SegmentCleaner } from './segment-cleaner.js';
 import type { SegmentLedger } from './segment-ledger.js';
-import type { SpaceReserve } from './space-reserve.js';
 import type { Batch, StoredEntry } from './stored-entry.js';
 
 export interface QueueJournalOptions {

@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { ensureDirectory, readWhole, writeDurably } from '../journal/durable-files.js';
+import { type FileSystem, realFileSystem } from '../journal/file-system.js';
+import { type Recovered, recoverJournal } from '../journal/recovery.js';
+import type { Report } from '../journal/report.js';
+import { SeenBodies } from '../journal/seen-bodies.js';
+import { SpaceReserve } from '../journal/space-reserve.js';
 import { Backlog } from './backlog.js';
-import { ensureDirectory, readWhole, writeDurably } from './durable-files.js';
 import { FailedSet } from './failed-set.js';
-import { type FileSystem, realFileSystem } from './file-system.js';
+import { ownerKey } from './lanes.js';
 import { QueueJournal } from './queue-journal.js';
-import { type Recovered, recoverJournal } from './queue-recovery.js';
-import type { Report } from './queue-report.js';
-import { SeenBodies } from './seen-bodies.js';
+import { Replay } from './replay.js';
 import { SegmentLedger } from './segment-ledger.js';
-import { SpaceReserve } from './space-reserve.js';
 import { type Batch, costOf, type StoredEntry, storedEntry } from './stored-entry.js';
 
 const MIB = 1024 * 1024;
@@ -75,19 +77,21 @@ export async function startQueue(options: DiskQueueOptions): Promise<QueueParts>
   const corrupt = await ensureDirectory(fs, directory, 'corrupt');
   const seen = new SeenBodies(fs, await ensureDirectory(fs, directory, 'seen'), nowMs);
   const failed = new FailedSet(fs, await ensureDirectory(fs, directory, 'failed'));
-  const recovered = await recoverJournal(fs, segments, corrupt, report);
+  const replay = new Replay();
+  const recovered = await recoverJournal(fs, segments, corrupt, (...found) => replay.add(...found), report);
+  replay.finish();
   await seen.load((name) => report({ kind: 'problem', message: `Seen bodies in ${name} are damaged` }));
   const backlog = new Backlog(settings.maxMemoryBytes);
   const ledger = new SegmentLedger();
-  restore(recovered, backlog, ledger, seen);
-  await failed.load(new Set(backlog.batches.keys()), recovered.replay.requeued(), report);
+  restore(replay, recovered, backlog, ledger, seen);
+  await failed.load(new Set(backlog.batches.keys()), replay.requeued(), report);
   const reserve = new SpaceReserve(fs, directory, settings.reserveBytes, settings.retryMs);
   await reserve.restore();
   const journal = new QueueJournal({
     ...settings,
     directory: segments,
     firstSequence: (recovered.segments.at(-1)?.sequence ?? 0) + 1,
-    lastId: recovered.replay.lastId,
+    lastId: replay.lastId,
     reserve,
     ledger,
     batches: backlog.batches,
@@ -122,7 +126,8 @@ async function identity(fs: FileSystem, directory: string, report: Report): Prom
 }
 
 function restore(
-  { replay, segments, pinned }: Recovered,
+  replay: Replay,
+  { segments, pinned }: Recovered,
   backlog: Backlog,
   ledger: SegmentLedger,
   seen: SeenBodies,
@@ -131,7 +136,12 @@ function restore(
   for (const [from, abouts] of replay.references) for (const about of abouts) ledger.refer(from, about);
   for (const { signal, scope, contentHash, addedAtMs, rejected, note } of replay.accepted()) {
     if (contentHash === '') continue;
-    seen.add({ key: seen.key(signal, scope, Buffer.from(contentHash, 'hex')), addedAtMs, rejected, note });
+    seen.add({
+      key: seen.key(ownerKey(signal, scope), Buffer.from(contentHash, 'hex')),
+      addedAtMs,
+      rejected,
+      note,
+    });
   }
   const entries = new Map<number, StoredEntry>();
   for (const replayed of replay.entries()) {

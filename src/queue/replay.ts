@@ -1,5 +1,6 @@
-import type { Place } from './journal.js';
-import { HEADER_BYTES, type JournalRecord, RECORD_VERSION } from './journal-record.js';
+import type { Place } from '../journal/journal.js';
+import { HEADER_BYTES, type JournalRecord, RECORD_VERSION } from '../journal/record.js';
+import type { Segment } from '../journal/segment.js';
 import {
   type DoneRecord,
   decodeControl,
@@ -11,7 +12,6 @@ import {
   RecordType,
   type VoidRecord,
 } from './queue-records.js';
-import type { Segment } from './segment.js';
 
 export interface ReplayedEntry {
   id: number;

@@ -1,7 +1,7 @@
 import { reach } from '../failpoints.js';
-import type { Place } from './journal.js';
+import type { Place } from '../journal/journal.js';
+import type { Report } from '../journal/report.js';
 import type { LiveRecord } from './queue-records.js';
-import type { Report } from './queue-report.js';
 import { plannedIn, type SegmentBook, type SegmentLedger } from './segment-ledger.js';
 import { type Batch, readPayload, type StoredEntry } from './stored-entry.js';
 

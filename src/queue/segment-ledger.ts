@@ -1,4 +1,4 @@
-import type { Segment } from './segment.js';
+import type { Segment } from '../journal/segment.js';
 import type { Batch, StoredEntry } from './stored-entry.js';
 
 /** What a segment is still needed for. */

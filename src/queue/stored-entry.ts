@@ -1,10 +1,10 @@
 import type { Scope } from '../edge/scope.js';
 import { AppError, PermanentError } from '../errors.js';
+import { errorCode } from '../journal/durable-files.js';
+import type { Place } from '../journal/journal.js';
+import { readRecord } from '../journal/record.js';
 import type { Signal } from '../signal.js';
-import { errorCode } from './durable-files.js';
 import type { IngestBatch } from './ingest-queue.js';
-import type { Place } from './journal.js';
-import { readRecord } from './journal-record.js';
 import type { EntryMeta } from './queue-records.js';
 
 /** An acknowledged entry: where its record lies, and its body while memory allows. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { AppError } from '../../src/errors.js';
+import type { JournalReport } from '../../src/journal/report.js';
 import { DiskIngestQueue } from '../../src/queue/disk-ingest-queue.js';
 import type { IngestBatch } from '../../src/queue/ingest-queue.js';
-import type { QueueReport } from '../../src/queue/queue-report.js';
 import type { Signal } from '../../src/signal.js';
 import { type Operation, SimulatedDisk } from './simulated-disk.js';
 
@@ -36,7 +36,7 @@ const DIRECTORY = '/queue';
  * is stored or in the failed set exactly once, no body twice, batches never change.
  */
 export class QueueModel {
-  readonly reports: QueueReport[] = [];
+  readonly reports: JournalReport[] = [];
   readonly disk: SimulatedDisk;
   private queue!: DiskIngestQueue;
   /** By `receivedAtMs`, which is unique here. */

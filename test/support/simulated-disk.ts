@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import type { FileSystem, OpenFile } from '../../src/queue/file-system.js';
+import type { FileSystem, OpenFile } from '../../src/journal/file-system.js';
 
 type Write = { position: number; data: Uint8Array } | { truncateTo: number };
 type NameChange = { name: string; inode: Inode | undefined }[];

@@ -1,8 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Scope } from '../edge/scope.js';
-import type { Signal } from '../signal.js';
 import type { FileSystem } from './file-system.js';
-import { scopeKey } from './lanes.js';
 import { SeenFiles } from './seen-files.js';
 import { type SeenBody, SeenTable } from './seen-table.js';
 
@@ -11,12 +8,12 @@ export const SEEN_FOR_MS = 10 * 60_000;
 const TABLE_MS = 60_000;
 /** At most this many bodies are remembered, oldest forgotten first: about 170 MB of tables. */
 const MAX_BODIES = 4_000_000;
-const MAX_SCOPES_CACHED = 10_000;
+const MAX_OWNERS_CACHED = 10_000;
 /** Bodies in one file, so that writing one never holds the event loop. */
 const BODIES_PER_FILE = 16_384;
 
 /**
- * Which bodies were accepted in the last ten minutes, by scope, signal and content: in memory, in tables of one
+ * Which bodies were accepted in the last ten minutes, by owner and content: in memory, in tables of one
  * minute each. After a restart it is filled from the entries in the journal and from files: before a journal
  * segment is deleted, `persist` writes what no file has yet, synced.
  */
@@ -24,7 +21,7 @@ export class SeenBodies {
   /** Oldest first. */
   private tables: SeenTable[] = [];
   private readonly persisted = new WeakMap<SeenTable, number>();
-  private readonly scopeDigests = new Map<string, Buffer>();
+  private readonly ownerDigests = new Map<string, Buffer>();
   private readonly files: SeenFiles;
 
   constructor(
@@ -36,12 +33,13 @@ export class SeenBodies {
   }
 
   /**
-   * The key of a body: its hash, made different for every scope and signal.
+   * The key of a body: its hash, made different for every owner.
    *
+   * @param owner whom it belongs to and as what; equal bodies of different owners are different bodies
    * @param contentHash 16 bytes
    */
-  key(signal: Signal, scope: Scope, contentHash: Uint8Array): Uint8Array {
-    const digest = this.scopeDigest(`${signal}${scopeKey(scope)}`);
+  key(owner: string, contentHash: Uint8Array): Uint8Array {
+    const digest = this.ownerDigest(owner);
     const key = new Uint8Array(16);
     for (let i = 0; i < key.length; i++) key[i] = contentHash[i] ^ digest[i];
     return key;
@@ -103,12 +101,12 @@ export class SeenBodies {
     while (total > MAX_BODIES && this.tables.length > 1) total -= this.tables.shift()?.count ?? 0;
   }
 
-  private scopeDigest(text: string): Buffer {
-    let digest = this.scopeDigests.get(text);
+  private ownerDigest(text: string): Buffer {
+    let digest = this.ownerDigests.get(text);
     if (!digest) {
-      if (this.scopeDigests.size >= MAX_SCOPES_CACHED) this.scopeDigests.clear();
+      if (this.ownerDigests.size >= MAX_OWNERS_CACHED) this.ownerDigests.clear();
       digest = createHash('sha256').update(text).digest().subarray(0, 16);
-      this.scopeDigests.set(text, digest);
+      this.ownerDigests.set(text, digest);
     }
     return digest;
   }

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { readWhole, removeIfThere, writeDurably } from './durable-files.js';
 import type { FileSystem } from './file-system.js';
-import { HEADER_BYTES, MARKER_BYTES, RECORD_VERSION, writeHeader } from './journal-record.js';
-import { scanJournal } from './journal-recovery.js';
+import { HEADER_BYTES, MARKER_BYTES, RECORD_VERSION, writeHeader } from './record.js';
+import { scanJournal } from './scan.js';
 import type { SeenBody, SeenTable } from './seen-table.js';
 
 /** `<time of the newest body>-<marker>.seen` */

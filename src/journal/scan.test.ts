@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HEADER_BYTES, RECORD_VERSION, writeHeader } from './journal-record.js';
-import { scanJournal } from './journal-recovery.js';
+import { HEADER_BYTES, RECORD_VERSION, writeHeader } from './record.js';
+import { scanJournal } from './scan.js';
 
 const MARKER = Buffer.from('a1b2c3d4e5f60718', 'hex');
 

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { errorCode, writeDurably } from './durable-files.js';
 import type { FileSystem, OpenFile } from './file-system.js';
-import { type Stretch, scanJournal } from './journal-recovery.js';
-import type { Report } from './queue-report.js';
-import { Replay } from './replay.js';
+import type { JournalRecord } from './record.js';
+import type { Report } from './report.js';
+import { type Stretch, scanJournal } from './scan.js';
 import { Segment } from './segment.js';
 
 const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -13,29 +13,32 @@ export interface Recovered {
   segments: Segment[];
   /** Segments that hold something this program must not delete. */
   pinned: Set<Segment>;
-  replay: Replay;
   damaged: number;
   unknown: number;
 }
 
+/** @returns false for a record that the program does not understand */
+export type Consume = (segment: Segment, record: JournalRecord) => boolean;
+
 /**
- * Reads every segment into a `Replay`. Nothing found there stops the start: damaged places are copied to
- * `corruptDirectory` and reported, a torn end is cut off, what cannot be read or understood is kept.
+ * Gives every whole record to `consume`, in order; its payload is valid only during the call. Nothing found there
+ * stops the start: damaged places are copied to `corruptDirectory` and reported, a torn end is cut off, segments
+ * that cannot be read or understood are kept.
  */
 export async function recoverJournal(
   fs: FileSystem,
   directory: string,
   corruptDirectory: string,
+  consume: Consume,
   report: Report,
 ): Promise<Recovered> {
   const recovered: Recovered = {
     segments: [],
     pinned: new Set(),
-    replay: new Replay(),
     damaged: 0,
     unknown: 0,
   };
-  const context = { fs, corruptDirectory, report, recovered, reader: new Reader() };
+  const context = { fs, corruptDirectory, consume, report, recovered, reader: new Reader() };
   await fs.syncDirectory(directory);
   for (const name of (await fs.list(directory)).sort()) {
     const segment = Segment.fromName(fs, directory, name);
@@ -48,20 +51,20 @@ export async function recoverJournal(
       report({ kind: 'problem', message: `Cannot read journal segment ${name}; it is kept as it is`, error });
     }
   }
-  recovered.replay.finish();
   return recovered;
 }
 
 interface Context {
   fs: FileSystem;
   corruptDirectory: string;
+  consume: Consume;
   report: Report;
   recovered: Recovered;
   reader: Reader;
 }
 
 async function recoverSegment(
-  { fs, corruptDirectory, report, recovered, reader }: Context,
+  { fs, corruptDirectory, consume, report, recovered, reader }: Context,
   segment: Segment,
 ) {
   // The process before may have died between its write and its sync: what is read here must not vanish later.
@@ -73,7 +76,7 @@ async function recoverSegment(
   const scan = scanJournal(bytes, segment.marker);
   for (const record of scan.records) {
     const { offset, type, version } = record;
-    if (recovered.replay.add(segment, record)) continue;
+    if (consume(segment, record)) continue;
     recovered.unknown++;
     recovered.pinned.add(segment);
     report({ kind: 'unknown', file: segment.name, offset, type, version });

@@ -1,5 +1,5 @@
-/** What an operator should hear about the queue's files. Nothing of it stops the queue. */
-export type QueueReport =
+/** What an operator should hear about the files of the journal. Nothing of it stops the program. */
+export type JournalReport =
   /** Bytes that are no whole record; a copy is in `savedAs`, or the segment is kept when there is none. */
   | { kind: 'damaged'; file: string; offset: number; bytes: number; savedAs: string | undefined }
   /** An unfinished write at the end of a file was cut off; nobody was told that it is durable. */
@@ -8,4 +8,4 @@ export type QueueReport =
   | { kind: 'unknown'; file: string; offset: number; type: number; version: number }
   | { kind: 'problem'; message: string; error?: unknown };
 
-export type Report = (report: QueueReport) => void;
+export type Report = (report: JournalReport) => void;

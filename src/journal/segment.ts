@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { AppError } from '../errors.js';
 import { readFully, removeIfThere } from './durable-files.js';
 import type { FileSystem, OpenFile } from './file-system.js';
-import { MARKER_BYTES } from './journal-record.js';
+import { MARKER_BYTES } from './record.js';
 
 const NAME = /^(\d{10})-([0-9a-f]{16})\.journal$/;
 

@@ -2,7 +2,7 @@ import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
 import { isNoSpace, writeFully } from './durable-files.js';
 import type { FileSystem } from './file-system.js';
-import { frameBytes, HEADER_BYTES, writeHeader } from './journal-record.js';
+import { frameBytes, HEADER_BYTES, writeHeader } from './record.js';
 import { Segment } from './segment.js';
 import type { SpaceReserve } from './space-reserve.js';
 

@@ -1,4 +1,4 @@
-import { type JournalRecord, readLength, readRecord } from './journal-record.js';
+import { type JournalRecord, readLength, readRecord } from './record.js';
 
 export interface Stretch {
   offset: number;

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { scopeOf } from '../../test/support/queue-entries.js';
 import { seeded } from '../../test/support/queue-model.js';
 import { SimulatedDisk } from '../../test/support/simulated-disk.js';
 import { SEEN_FOR_MS, SeenBodies } from './seen-bodies.js';
@@ -32,15 +31,15 @@ test('a table finds exactly the keys that were added, however it grew', () => {
   );
 });
 
-test('a body is seen for ten minutes, in its scope and signal only', async () => {
+test('a body is seen for ten minutes, of its owner only', async () => {
   let nowMs = START_MS;
   const seen = new SeenBodies(new SimulatedDisk(seeded(1)).mount(), '/seen', () => nowMs);
-  const key = seen.key('logs', scopeOf('a'), hash('x'));
+  const key = seen.key('logs a', hash('x'));
   assert.equal(seen.find(key), undefined);
   seen.add({ key, addedAtMs: nowMs, rejected: 3, note: 'three' });
   assert.deepEqual(seen.find(key)?.note, 'three');
-  assert.equal(seen.find(seen.key('logs', scopeOf('b'), hash('x'))), undefined);
-  assert.equal(seen.find(seen.key('traces', scopeOf('a'), hash('x'))), undefined);
+  assert.equal(seen.find(seen.key('logs b', hash('x'))), undefined);
+  assert.equal(seen.find(seen.key('traces a', hash('x'))), undefined);
   nowMs += SEEN_FOR_MS - 1;
   assert.ok(seen.find(key));
   nowMs += 1;
@@ -54,7 +53,7 @@ test('survives a power cut once persisted, forgets files when all in them is old
   const first = new SeenBodies(disk.mount(), '/seen', () => nowMs);
   for (const name of names) {
     first.add({
-      key: first.key('logs', scopeOf('t'), hash(name)),
+      key: first.key('logs t', hash(name)),
       addedAtMs: nowMs,
       rejected: 1,
       note: name,
@@ -66,8 +65,7 @@ test('survives a power cut once persisted, forgets files when all in them is old
   disk.cutPower();
   const second = new SeenBodies(disk.mount(), '/seen', () => nowMs);
   await second.load(assert.fail);
-  for (const name of names)
-    assert.equal(second.find(second.key('logs', scopeOf('t'), hash(name)))?.note, name);
+  for (const name of names) assert.equal(second.find(second.key('logs t', hash(name)))?.note, name);
   await second.persist();
   assert.equal(disk.paths().length, 3, 'what is in a file is not written again');
   nowMs = START_MS + SEEN_FOR_MS + 60_000;
