@@ -81,6 +81,22 @@ describe('a full disk', { concurrency: false }, () => {
       await assertExactlyOnce(dataDir, bodies);
     });
 
+    it('does not keep it from stopping: SIGTERM exits 0, and nothing acknowledged is lost', async () => {
+      const server = await start();
+      const load = new Load(server.otlp, random, 'stopped');
+      await until('data is taken', () => load.acknowledged > 20);
+      disk.fill();
+      await until('data is refused', () => (load.answers.get(503) ?? 0) > 20);
+      await server.stop();
+      await load.ended();
+      bodies.push(...load.bodies);
+      disk.free();
+      const again = await start();
+      await again.drained();
+      await again.stop();
+      await assertExactlyOnce(dataDir, bodies);
+    });
+
     it('and a kill -9 at that moment: nothing acknowledged is lost or doubled', async () => {
       const server = await start();
       const load = new Load(server.otlp, random, 'killed');
