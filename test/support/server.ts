@@ -30,6 +30,8 @@ export interface QueueHealth {
 
 const children = new Set<ChildProcess>();
 const directories = new Set<string>();
+// Ctrl-C and the runner's time limit end a process without its exit event, and would leave servers behind.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
   for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
