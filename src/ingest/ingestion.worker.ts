@@ -28,6 +28,8 @@ const MAX_BACKOFF_MS = 10_000;
 export class IngestionWorker {
   private readonly stopping = new AbortController();
   private loops: Promise<void>[] = [];
+  /** How often each batch has failed by itself; forgotten once it is over. */
+  private readonly failures = new Map<string, number>();
 
   constructor(
     private readonly queue: IngestQueue,
@@ -66,17 +68,33 @@ export class IngestionWorker {
     }
   }
 
+  /**
+   * A dependency that is away burns no tries: the batch is held and repeated, with the same token, and what arrives
+   * meanwhile waits in the queue for one large batch. A batch held at the end is planned still, and comes again.
+   */
   private async process(batch: IngestBatch): Promise<void> {
-    const startedAt = performance.now();
     reach('batch-planned');
-    try {
-      const rows = await this.store(batch);
-      this.queue.done(batch);
-      reach('batch-done');
-      this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
-    } catch (error) {
-      await this.recover(batch, error as Error);
+    for (let pauseMs = FIRST_BACKOFF_MS; !this.stopping.signal.aborted; ) {
+      const startedAt = performance.now();
+      try {
+        const rows = await this.store(batch);
+        this.finish(batch);
+        this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
+        return;
+      } catch (error) {
+        if (!isAway(error as Error)) return this.recover(batch, error as Error);
+        const { id, signal, items } = batch;
+        this.log.warn({ err: error, batch: id, signal, items, pauseMs }, 'The store is away; trying again');
+        await sleep(pauseMs, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+        pauseMs = Math.min(pauseMs * 2, MAX_BACKOFF_MS);
+      }
     }
+  }
+
+  private finish(batch: IngestBatch): void {
+    this.failures.delete(batch.id);
+    this.queue.done(batch);
+    reach('batch-done');
   }
 
   /** @returns the number of rows stored */
@@ -103,30 +121,26 @@ export class IngestionWorker {
   }
 
   /**
-   * What to do with a batch that was not stored. A dependency that is away never burns tries: the same batch comes again
-   * with the same token. What fails by itself is tried three times, then halved, until the one bad request is alone and
-   * set aside.
+   * A batch that fails by itself is tried three times, while others pass it; then it is halved, until the one bad request
+   * is alone and set aside.
    */
   private async recover(batch: IngestBatch, error: Error): Promise<void> {
-    const { id, signal, items, attempt } = batch;
-    const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** (attempt - 1), MAX_BACKOFF_MS);
-    if (isAway(error) || attempt < MAX_ATTEMPTS) {
-      this.log.warn(
-        { err: error, batch: id, signal, items, attempt, backoffMs },
-        'Batch not stored, trying again',
-      );
-      this.queue.retry(batch, backoffMs);
-    } else if (batch.entries.length > 1) {
-      this.log.warn({ err: error, batch: id, signal, items }, 'Batch cannot be stored as it is; halving it');
-      await this.queue.split(batch);
-    } else {
-      this.log.error(
-        { err: error, batch: id, signal, items },
-        'Request cannot be stored; set aside in the failed set',
-      );
-      this.counters.failed(signal, items);
-      await this.queue.fail(batch, error.message);
+    const { id, signal, items } = batch;
+    const about = { err: error, batch: id, signal, items };
+    const failures = (this.failures.get(id) ?? 0) + 1;
+    if (failures < MAX_ATTEMPTS) {
+      this.log.warn(about, 'Batch not stored, trying again');
+      this.failures.set(id, failures);
+      return this.queue.retry(batch, FIRST_BACKOFF_MS * 2 ** (failures - 1));
     }
+    this.failures.delete(id);
+    if (batch.entries.length > 1) {
+      this.log.warn(about, 'Batch cannot be stored as it is; halving it');
+      return this.queue.split(batch);
+    }
+    this.log.error(about, 'Request cannot be stored; set aside in the failed set');
+    this.counters.failed(signal, items);
+    return this.queue.fail(batch, error.message);
   }
 }
 
