@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from 'chdb';
-import { Transcoder } from '../src/ingest/transcoder.js';
+import { Transcoder } from '../src/transcode/transcoder.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { makeLogsBody, makeMetricsBody, makeTracesBody } from '../test/support/otlp-bodies.js';
 

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkBody } from '../src/ingest/check.js';
-import { Transcoder } from '../src/ingest/transcoder.js';
+import { checkBody } from '../src/otlp/check.js';
 import type { Signal } from '../src/signal.js';
+import { Transcoder } from '../src/transcode/transcoder.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import {
   type BodyOptions,

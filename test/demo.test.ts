@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import type { DemoOptions } from '../demo/options.js';
 import { parseOptions } from '../demo/options.js';
 import { type DemoResult, runDemo } from '../demo/run.js';
-import { jsonToProtobuf } from '../src/ingest/json.js';
+import { jsonToProtobuf } from '../src/otlp/json.js';
 import type { Signal } from '../src/signal.js';
 import { otlp } from './support/otlp-proto.js';
 

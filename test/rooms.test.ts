@@ -12,6 +12,8 @@ const LAYERS = [
   ['queue'],
   ['journal'],
   ['connections'],
+  ['transcode'],
+  ['native'],
   ['otlp'],
   ['edge'],
 ];

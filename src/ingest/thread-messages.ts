@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.js';
+import type { CheckResult, TimeWindow } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
-import type { CheckResult, TimeWindow } from './check.js';
 
 /** Bytes alone in an ArrayBuffer, which can be moved to another thread. */
 export type Body = Uint8Array<ArrayBuffer>;

@@ -1,11 +1,11 @@
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { AppError } from '../errors.js';
+import { checkBody } from '../otlp/check.js';
+import { jsonToProtobuf } from '../otlp/json.js';
 import type { Signal } from '../signal.js';
-import { checkBody } from './check.js';
-import { jsonToProtobuf } from './json.js';
+import { Transcoder } from '../transcode/transcoder.js';
 import type { Body, CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
-import { Transcoder } from './transcoder.js';
 
 /**
  * A worker thread: everything that would hold the event loop for more than a few milliseconds happens here.

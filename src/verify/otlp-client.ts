@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartupError } from '../errors.js';
-import { jsonToProtobuf } from '../ingest/json.js';
+import { jsonToProtobuf } from '../otlp/json.js';
 import type { Signal } from '../signal.js';
 import type { OtlpObject } from './otlp-values.js';
 

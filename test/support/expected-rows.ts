@@ -172,7 +172,7 @@ const DATA = {
   summary: 'summary',
 } as const;
 
-function valueOf(point: Message): { value: string; value_int: string; value_type: string } {
+function pointValue(point: Message): { value: string; value_int: string; value_type: string } {
   if (point.asDouble != null) return { value: bits(point.asDouble), value_int: '0', value_type: 'double' };
   if (point.asInt == null) return { value: bits(0), value_int: '0', value_type: 'none' };
   const int = String(point.asInt);
@@ -194,7 +194,7 @@ function pointRow(point: Message, kind: string): StoredRow {
     attributes: own.pairs,
     attribute_types: own.types,
     flags: number(point.flags),
-    ...valueOf(point),
+    ...pointValue(point),
     count: u64(point.count),
     sum: kind === 'summary' ? bits(point.sum) : optional(point.sum),
     min: optional(point.min),
@@ -211,9 +211,9 @@ function pointRow(point: Message, kind: string): StoredRow {
     quantiles: quantiles.map((q) => bits(q.quantile)),
     quantile_values: quantiles.map((q) => bits(q.value)),
     'exemplars.timestamp': exemplars.map((exemplar) => u64(exemplar.timeUnixNano)),
-    'exemplars.value': exemplars.map((exemplar) => valueOf(exemplar).value),
-    'exemplars.value_int': exemplars.map((exemplar) => valueOf(exemplar).value_int),
-    'exemplars.value_type': exemplars.map((exemplar) => valueOf(exemplar).value_type),
+    'exemplars.value': exemplars.map((exemplar) => pointValue(exemplar).value),
+    'exemplars.value_int': exemplars.map((exemplar) => pointValue(exemplar).value_int),
+    'exemplars.value_type': exemplars.map((exemplar) => pointValue(exemplar).value_type),
     'exemplars.trace_id': exemplars.map((exemplar) => hex(exemplar.traceId, 16)),
     'exemplars.span_id': exemplars.map((exemplar) => hex(exemplar.spanId, 8)),
     'exemplars.attributes': exemplarAttributes.map(({ pairs }) => pairs),

@@ -1,11 +1,11 @@
-import { ArrayGroup } from './array-columns.js';
-import { AttributesColumn } from './attributes-column.js';
-import type { ByteSink } from './byte-sink.js';
-import { DictionaryColumn } from './dictionary-column.js';
-import { isOptionalId } from './item-rules.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn, StringColumn } from './native-columns.js';
-import { longLength, readVarint32, skipField, varintEnd } from './wire.js';
+import { ArrayGroup } from '../native/array-columns.js';
+import { AttributesColumn } from '../native/attributes-column.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import { DictionaryColumn } from '../native/dictionary-column.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn, StringColumn } from '../native/native-columns.js';
+import { isOptionalId } from '../otlp/item-rules.js';
+import { longLength, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 
 /** The `events.*` columns. */
 export class Events {

@@ -5,8 +5,8 @@ import protobuf from 'protobufjs';
 import { NativeStore, type StoredRow } from '../../test/support/native-store.js';
 import { makeHistogramsBody, makeLogsBody, makeTracesBody } from '../../test/support/otlp-bodies.js';
 import { encodeOtlp, otlp } from '../../test/support/otlp-proto.js';
+import { checkBody } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
-import { checkBody } from './check.js';
 import { Transcoder } from './transcoder.js';
 
 const MIGRATIONS = fileURLToPath(new URL('../../../migrations/clickhouse', import.meta.url));

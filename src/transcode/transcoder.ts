@@ -1,14 +1,14 @@
 import { AppError } from '../errors.js';
+import { ByteSink } from '../native/byte-sink.js';
+import { buildBlock, type NamedColumn, type NativeBlock } from '../native/native-block.js';
+import { TimeBounds, type TimeWindow } from '../otlp/time-window.js';
+import { longLength, readVarint32, skipField, skipRun, varintEnd } from '../otlp/wire.js';
 import type { Signal } from '../signal.js';
-import { ByteSink } from './byte-sink.js';
 import { BAD_ENTRY, Resources, Scopes } from './contexts.js';
-import { buildBlock, type NamedColumn, type NativeBlock } from './native-block.js';
 import type { SignalTable } from './signal-table.js';
-import { TimeBounds, type TimeWindow } from './time-window.js';
 import { LogsTable } from './transcode-logs.js';
 import { MetricsTable } from './transcode-metrics.js';
 import { TracesTable } from './transcode-traces.js';
-import { longLength, readVarint32, skipField, skipRun, varintEnd } from './wire.js';
 
 export type { NativeBlock };
 

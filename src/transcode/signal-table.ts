@@ -1,6 +1,6 @@
-import type { ByteSink } from './byte-sink.js';
-import type { NamedColumn } from './native-block.js';
-import type { TimeBounds } from './time-window.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import type { NamedColumn } from '../native/native-block.js';
+import type { TimeBounds } from '../otlp/time-window.js';
 
 /** The columns of one signal's table that differ from item to item. */
 export interface SignalTable {

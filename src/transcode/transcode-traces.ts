@@ -1,13 +1,13 @@
-import { AttributesColumn } from './attributes-column.js';
-import type { ByteSink } from './byte-sink.js';
-import { DictionaryColumn } from './dictionary-column.js';
-import { judgeSpan } from './item-rules.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn, StringColumn } from './native-columns.js';
+import { AttributesColumn } from '../native/attributes-column.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import { DictionaryColumn } from '../native/dictionary-column.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn, StringColumn } from '../native/native-columns.js';
+import { judgeSpan } from '../otlp/item-rules.js';
+import type { TimeBounds } from '../otlp/time-window.js';
+import { longLength, notChecked, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 import type { SignalTable } from './signal-table.js';
 import { Events, Links } from './span-parts.js';
-import type { TimeBounds } from './time-window.js';
-import { longLength, notChecked, readVarint32, skipField, varintEnd } from './wire.js';
 
 /** SpanKind and StatusCode; other numbers are stored as 0, "unspecified" and "unset". */
 const MAX_KIND = 5;

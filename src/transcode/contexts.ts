@@ -1,8 +1,8 @@
-import { ByteSink } from './byte-sink.js';
-import { Dictionary } from './dictionary.js';
-import type { NamedColumn } from './native-block.js';
-import { RunAttributes, RunNumber, Runs, RunText } from './run-columns.js';
-import { longLength, readVarint32, skipField, varintEnd } from './wire.js';
+import { ByteSink } from '../native/byte-sink.js';
+import { Dictionary } from '../native/dictionary.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { RunAttributes, RunNumber, Runs, RunText } from '../native/run-columns.js';
+import { longLength, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 
 /** An entry that cannot be used: a value in it is nested too deeply. */
 export const BAD_ENTRY = -1;

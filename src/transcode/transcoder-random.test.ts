@@ -8,8 +8,8 @@ import { otlpRequest } from '../../test/support/otlp-arbitraries.js';
 import { encodeOtlp, otlp } from '../../test/support/otlp-proto.js';
 import { reorder } from '../../test/support/otlp-reorder.js';
 import { randomFrom } from '../../test/support/random.js';
+import { checkBody } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
-import { checkBody } from './check.js';
 import { Transcoder } from './transcoder.js';
 
 const MIGRATIONS = fileURLToPath(new URL('../../../migrations/clickhouse', import.meta.url));

@@ -1,5 +1,3 @@
-import { ByteSink } from './byte-sink.js';
-import { appendAscii, appendBase64, appendDouble, appendInt64, appendWhole } from './number-text.js';
 import {
   longLength,
   MAX_VALUE_DEPTH,
@@ -8,7 +6,9 @@ import {
   skipField,
   varint64,
   varintEnd,
-} from './wire.js';
+} from '../otlp/wire.js';
+import { ByteSink } from './byte-sink.js';
+import { appendAscii, appendBase64, appendDouble, appendInt64, appendWhole } from './number-text.js';
 
 /**
  * Finding what is in AnyValue and KeyValue messages, and nested values as JSON. Recursive, but never deeper than

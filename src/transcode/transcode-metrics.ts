@@ -1,16 +1,16 @@
-import type { ArrayGroup } from './array-columns.js';
-import { AttributesColumn } from './attributes-column.js';
-import type { ByteSink } from './byte-sink.js';
+import type { ArrayGroup } from '../native/array-columns.js';
+import { AttributesColumn } from '../native/attributes-column.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn, NullableDoubleColumn } from '../native/native-columns.js';
+import { isTimeAccepted } from '../otlp/item-rules.js';
+import type { TimeBounds } from '../otlp/time-window.js';
+import { longLength, notChecked, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 import { BAD_ENTRY } from './contexts.js';
 import { Exemplars, putValue } from './exemplars.js';
-import { isTimeAccepted } from './item-rules.js';
 import { Buckets, NumberArray, Quantiles, zigzag } from './metric-arrays.js';
 import { EXPONENTIAL_HISTOGRAM, HISTOGRAM, Metrics, SUMMARY } from './metric-entries.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn, NullableDoubleColumn } from './native-columns.js';
 import type { SignalTable } from './signal-table.js';
-import type { TimeBounds } from './time-window.js';
-import { longLength, notChecked, readVarint32, skipField, varintEnd } from './wire.js';
 
 /** What a field of a data point is, whatever its number in the four kinds of points. */
 enum Role {

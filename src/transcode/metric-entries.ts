@@ -1,8 +1,8 @@
-import type { ByteSink } from './byte-sink.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { RunAttributes, RunNumber, RunText } from '../native/run-columns.js';
+import { longLength, readVarint32, readVarint64, skipField, varint64, varintEnd } from '../otlp/wire.js';
 import { BAD_ENTRY, Entries } from './contexts.js';
-import type { NamedColumn } from './native-block.js';
-import { RunAttributes, RunNumber, RunText } from './run-columns.js';
-import { longLength, readVarint32, readVarint64, skipField, varint64, varintEnd } from './wire.js';
 
 /** Field numbers of the oneof `data` of a Metric; the stored `metric_type` is the position in METRIC_TYPES. */
 export const GAUGE = 5;

@@ -8,15 +8,15 @@ import { makeHistogramsBody, makeLogsBody, makeTracesBody } from '../../test/sup
 import { encodeOtlp, otlp } from '../../test/support/otlp-proto.js';
 import { randomFrom } from '../../test/support/random.js';
 import { AppError } from '../errors.js';
+import { type CheckResult, checkBody } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
-import { type CheckResult, checkBody } from './check.js';
 import { Transcoder } from './transcoder.js';
 
 const MIGRATIONS = fileURLToPath(new URL('../../../migrations/clickhouse', import.meta.url));
 const NOW = Date.UTC(2026, 5, 1, 12);
 const WINDOW = { receivedAtMs: NOW, retentionDays: 30 };
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000);
-const MUTATIONS = 4000;
+const MUTATIONS = Number(process.env.FUZZ_RUNS ?? 4000);
 const MAKE = { traces: makeTracesBody, logs: makeLogsBody, metrics: makeHistogramsBody };
 
 let store: NativeStore;

@@ -1,7 +1,7 @@
-import { ArrayGroup } from './array-columns.js';
-import type { ByteSink } from './byte-sink.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn, type RevocableColumn } from './native-columns.js';
+import { ArrayGroup } from '../native/array-columns.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn, type RevocableColumn } from '../native/native-columns.js';
 import {
   longLength,
   notChecked,
@@ -10,7 +10,7 @@ import {
   skipField,
   varint64,
   varintEnd,
-} from './wire.js';
+} from '../otlp/wire.js';
 
 /** An array of 8-byte numbers per row; elements are added to the row that `group.endRow` closes. */
 export class NumberArray {

@@ -1,10 +1,10 @@
-import { ArrayGroup } from './array-columns.js';
-import { AttributesColumn } from './attributes-column.js';
-import type { ByteSink } from './byte-sink.js';
-import { isOptionalId } from './item-rules.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn } from './native-columns.js';
-import { longLength, readVarint32, skipField, varintEnd } from './wire.js';
+import { ArrayGroup } from '../native/array-columns.js';
+import { AttributesColumn } from '../native/attributes-column.js';
+import type { ByteSink } from '../native/byte-sink.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn } from '../native/native-columns.js';
+import { isOptionalId } from '../otlp/item-rules.js';
+import { longLength, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 
 /** Numbers of the columns `value_type`; 0 is none. */
 const DOUBLE_VALUE = 1;

@@ -1,13 +1,13 @@
-import { appendAnyValue } from './any-value.js';
-import { AttributesColumn } from './attributes-column.js';
-import { ByteSink } from './byte-sink.js';
-import { DictionaryColumn } from './dictionary-column.js';
-import { FROM_OBSERVED, FROM_RECEIVED, judgeLog, logTimeSource } from './item-rules.js';
-import type { NamedColumn } from './native-block.js';
-import { FixedColumn, StringColumn } from './native-columns.js';
+import { appendAnyValue } from '../native/any-value.js';
+import { AttributesColumn } from '../native/attributes-column.js';
+import { ByteSink } from '../native/byte-sink.js';
+import { DictionaryColumn } from '../native/dictionary-column.js';
+import type { NamedColumn } from '../native/native-block.js';
+import { FixedColumn, StringColumn } from '../native/native-columns.js';
+import { FROM_OBSERVED, FROM_RECEIVED, judgeLog, logTimeSource } from '../otlp/item-rules.js';
+import type { TimeBounds } from '../otlp/time-window.js';
+import { longLength, notChecked, readVarint32, skipField, varintEnd } from '../otlp/wire.js';
 import type { SignalTable } from './signal-table.js';
-import type { TimeBounds } from './time-window.js';
-import { longLength, notChecked, readVarint32, skipField, varintEnd } from './wire.js';
 
 /** Field numbers of LogRecord. */
 const TIME = 1;

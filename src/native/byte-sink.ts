@@ -1,4 +1,4 @@
-import { isUtf8Text } from './wire.js';
+import { isUtf8Text } from '../otlp/wire.js';
 
 /** Room behind `length` that may be overwritten by whole-word copies. */
 const SLACK = 16;
