@@ -31,14 +31,26 @@ function run(command, args, env = process.env) {
   if (status !== 0) process.exit(status ?? (signal ? 1 : 0));
 }
 
-/** Installs when package-lock.json is not the one that was installed. */
+/**
+ * Installs when package-lock.json is not the one that was installed. Not by `npm ci`: it refuses a lock file that was
+ * written where the registry did not offer the native packages of every other platform; what the lock file names is
+ * installed exactly all the same.
+ */
 function install() {
   const lock = createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex');
   if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === lock) return;
   console.error('Installing packages (first time, or package-lock.json changed) ...');
-  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--include=optional', '--include=dev']);
+  run('npm', [
+    'install',
+    '--no-save',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--include=optional',
+    '--include=dev',
+  ]);
   writeFileSync(INSTALLED, lock);
 }
 
