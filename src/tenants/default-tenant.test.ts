@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { postgresPrograms, startPostgres } from '../../test/support/postgres-server.js';
 import { migrationsFolder } from '../connections/migration-files.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
 import { splitStatements } from '../connections/sql-text.js';
@@ -31,18 +30,5 @@ describe('The default tenant', () => {
     assert.equal(new Set(Object.values(scopes[0])).size, 3);
     assert.deepEqual(await counts(postgres), { organizations: 1, workspaces: 1, tenants: 1 });
     await postgres.close();
-  });
-
-  it('is one when processes race on a server', { skip: !postgresPrograms() }, async () => {
-    const server = (await startPostgres())!;
-    const pools = await Promise.all(
-      Array.from({ length: 5 }, () => openPostgres({ DATA_DIR: folder, DATABASE_URL: server.url })),
-    );
-    await pools[0].query(schema);
-    const scopes = await Promise.all(pools.map(({ dataSource }) => ensureDefaultTenant(dataSource)));
-    for (const scope of scopes) assert.deepEqual(scope, scopes[0]);
-    assert.deepEqual(await counts(pools[0]), { organizations: 1, workspaces: 1, tenants: 1 });
-    await Promise.all(pools.map((pool) => pool.close()));
-    await server.stop();
   });
 });

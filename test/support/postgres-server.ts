@@ -16,7 +16,7 @@ export interface PostgresServer {
 const START_TIMEOUT_MS = 20_000;
 
 /** Where PostgreSQL's programs are, or undefined when it is not installed. Debian: `apt-get install postgresql`. */
-export function postgresPrograms(): string | undefined {
+function postgresPrograms(): string | undefined {
   const debian = '/usr/lib/postgresql';
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
   const folders = [
@@ -41,10 +41,10 @@ function unprivileged(): { uid: number; gid: number } | undefined {
   return { uid: id('-u'), gid: id('-g') };
 }
 
-/** Starts a PostgreSQL; `undefined` when there is none on this machine. */
-export async function startPostgres(): Promise<PostgresServer | undefined> {
+/** Starts a PostgreSQL. @throws Error saying what to install when there is none on this machine */
+export async function startPostgres(): Promise<PostgresServer> {
   const programs = postgresPrograms();
-  if (!programs) return undefined;
+  if (!programs) throw new Error('PostgreSQL is not installed. Debian: apt-get install postgresql');
   const user = unprivileged();
   const folder = mkdtempSync(join(tmpdir(), 'tf-postgres-'));
   if (user) chownSync(folder, user.uid, user.gid);
