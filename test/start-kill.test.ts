@@ -5,7 +5,7 @@ import { getJson } from './support/http.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Program, Server } from './support/server.js';
 
-const FOLDERS = 3;
+const FOLDERS = 2;
 const KILLS_EACH = 4;
 
 describe('kill -9 while it starts for the first time', { concurrency: false }, () => {
