@@ -38,7 +38,9 @@ test('a varint that is cut off or longer than 10 bytes is told', () => {
   const endless = new Uint8Array(20).fill(0x80);
   for (const read of [readVarint32, readVarint64, readLength]) {
     assert.equal(read(endless, 0, 20), -1);
+    varintEnd[0] = 0;
     assert.equal(read(endless, 0, 3), -1);
+    assert.equal(varintEnd[0], 3, 'a reader that goes on does not go back');
     assert.equal(read(endless, 5, 5), -1);
   }
 });

@@ -8,7 +8,10 @@ import { isUtf8 } from 'node:buffer';
 /** Arrays and key-value lists may be nested this deep; an item with a deeper value is rejected. */
 export const MAX_VALUE_DEPTH = 64;
 
-/** Where the varint that was read last ended (one element; a shared cell, because functions return one number). */
+/**
+ * Where the varint that was read last ended (one element; a shared cell, because functions return one number). After
+ * one that is cut off it is the end of what could be read, so that a reader never goes back.
+ */
 export const varintEnd = new Int32Array(1);
 /** Low and high half of the 64-bit varint that was read last. */
 export const varint64 = new Int32Array(2);
@@ -30,6 +33,7 @@ export function readVarint32(bytes: Uint8Array, pos: number, end: number): numbe
       return value >>> 0;
     }
   }
+  varintEnd[0] = end;
   return -1;
 }
 
@@ -67,6 +71,7 @@ export function readVarint64(bytes: Uint8Array, pos: number, end: number): numbe
       return 0;
     }
   }
+  varintEnd[0] = end;
   return -1;
 }
 
