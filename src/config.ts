@@ -76,7 +76,6 @@ const SETTINGS = {
     meaning: 'loopback: OTLP without a key, from this machine only, goes to the default tenant',
   },
   MEMORY_LIMIT: { schema: bytes, meaning: 'memory budget of the whole process; unset: half of the machine' },
-  DISK_LIMIT: { schema: bytes, meaning: 'budget of DATA_DIR; near it ingest answers 503; unset: none' },
   INGEST_BACKLOG_BYTES: {
     schema: bytes,
     default: '4GiB',
@@ -107,7 +106,7 @@ const SETTINGS = {
 export type SettingName = keyof typeof SETTINGS;
 type Env = Partial<Record<string, string>>;
 type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
-type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'DISK_LIMIT' | 'FAILPOINT';
+type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'FAILPOINT';
 
 export type Config = Readonly<
   { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {

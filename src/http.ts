@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { StartupError } from './errors.js';
 
 /**
@@ -23,7 +24,36 @@ export function createHttpServer(listener: RequestListener): Server {
     if (!server.listening) response.shouldKeepAlive = false;
     listener(request, response);
   });
+  server.on('clientError', answerBrokenRequest);
   return server;
+}
+
+/**
+ * Answers what Node could not read as a request. Too slow is told as 503 and not as 408, on which OTLP clients drop their
+ * data; the body is a `google.rpc.Status` in JSON, since what the client speaks is not known.
+ */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const slow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const large = error.code === 'HPE_HEADER_OVERFLOW';
+  const status = slow
+    ? '503 Service Unavailable'
+    : large
+      ? '431 Request Header Fields Too Large'
+      : '400 Bad Request';
+  const message = slow
+    ? 'The request did not arrive in time; send it again.'
+    : large
+      ? 'The headers are too large.'
+      : 'This is not an HTTP request that can be read.';
+  const body = JSON.stringify({ code: slow ? 14 : 3, message });
+  const retry = slow ? 'Retry-After: 1\r\n' : '';
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\n${retry}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 /**

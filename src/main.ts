@@ -32,14 +32,11 @@ export async function start(config: Config): Promise<Running> {
   const log = createLogger(config.LOG_LEVEL);
   armFailpoint(config.FAILPOINT);
   const unlock = takeDataDir(config.DATA_DIR);
+  let stopping: Promise<void> | undefined;
   try {
     const { app, apiServer } = await createApp(config, log);
     const otlp = app.get(OtlpHttp);
     const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
-    if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
-    const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
-    const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
-    let stopped: Promise<void> | undefined;
     const stop = async () => {
       otlp.stop();
       await Promise.all([closeHttpServer(otlpServer), closeHttpServer(apiServer)]);
@@ -48,7 +45,15 @@ export async function start(config: Config): Promise<Running> {
       await app.close();
       unlock();
     };
-    return { host: config.HOST, apiPort, otlpHttpPort, stop: () => (stopped ??= stop()) };
+    try {
+      const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
+      const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
+      if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
+      return { host: config.HOST, apiPort, otlpHttpPort, stop: () => (stopping ??= stop()) };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
   } catch (error) {
     unlock();
     throw error;

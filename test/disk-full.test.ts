@@ -47,11 +47,7 @@ describe('a full disk', { concurrency: false }, () => {
     bodies.push(...load.bodies);
   };
 
-  if (!disk) {
-    it('cannot be made here (mount needs root on Linux); the limit of the backlog below stands in for it', () => {
-      console.log('# NO SMALL DISK: tests of a full disk did not run on this machine');
-    });
-  }
+  if (!disk) it('needs root on Linux, to mount a small file system', { skip: true });
 
   if (disk) {
     it('is answered 503 with Retry-After, everything else goes on, and it takes data again when there is room', async () => {
@@ -60,12 +56,21 @@ describe('a full disk', { concurrency: false }, () => {
       await until('data is taken', () => load.acknowledged > 20);
       disk.fill();
       await until('data is refused', () => (load.answers.get(503) ?? 0) > 20);
-      const answer = await send(server, 'refused-0');
-      assert.equal(answer.status, 503);
+      // The engine gives room back when it drops merged parts; a request this small would fit into it.
+      let answer = await send(server, 'refused-0');
+      await until('a single request is refused', async () => {
+        disk.fill();
+        answer = await send(server, 'refused-0');
+        return answer.status === 503;
+      });
       assert.match(readRefusal(answer, 'protobuf').message, /disk/i);
       assert.equal((await call(`${server.api}/health/live`, { method: 'GET' })).status, 200);
       assert.equal((await server.queue()).diskFull, true);
-      assert.equal((await getJson(`${server.api}/api/v1/services`)).status, 200, 'questions are answered');
+      await until('questions are answered', async () => {
+        const { status } = await getJson(`${server.api}/api/v1/services`);
+        assert.ok(status === 200 || status === 503, `${status}`);
+        return status === 200;
+      });
       const logged = server.program.stderr.length;
       await sleep(1500);
       const perSecond = (server.program.stderr.length - logged) / 1.5;

@@ -75,8 +75,11 @@ const TOO_EXPENSIVE = new Set([158, 159, 160, 162, 191, 241, 307, 396]);
  * counts as passing; our own mistakes (TypeError and the like) and a missing batch file do not.
  */
 export function isRetryable(error: unknown): boolean {
-  if (error instanceof ClickHouseError)
+  if (error instanceof ClickHouseError) {
+    // A full disk comes under many codes, whichever file was being written.
+    if (error.message.includes('No space left on device')) return true;
     return Number(error.code) in PASSING && !TOO_MANY_PARTITIONS.test(error.message);
+  }
   if (!(error instanceof Error)) return false;
   const own = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
   return !own && (error as NodeJS.ErrnoException).code !== 'ENOENT';

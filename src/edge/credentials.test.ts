@@ -51,6 +51,17 @@ it('a key that is not known is refused, from this machine too', () => {
   }
 });
 
+it('a tenant header never widens what a credential may touch', () => {
+  const credentials = new Credentials(scope, 'loopback');
+  const as = (tenant: string) =>
+    credentials.resolve({ headers: { 'x-tenant-id': tenant }, remoteAddress: '127.0.0.1' });
+  assert.equal(as('t'), scope);
+  assert.throws(
+    () => as('other'),
+    (error) => error instanceof AppError && error.code === 'PERMISSION_DENIED',
+  );
+});
+
 it('loopback is 127.0.0.0/8 and ::1, nothing else', () => {
   assert.ok(isLoopback('127.255.255.254'));
   assert.ok(!isLoopback('128.0.0.1'));

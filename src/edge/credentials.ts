@@ -34,9 +34,20 @@ export class Credentials {
   /**
    * The scope of a request.
    *
-   * @throws AppError UNAUTHENTICATED when the credential is missing, unknown, or not allowed from there
+   * @throws AppError UNAUTHENTICATED when the credential is missing, unknown, or not allowed from there;
+   *   PERMISSION_DENIED when `X-Tenant-ID` names a tenant that the credential does not reach
    */
   resolve(caller: Caller): Scope {
+    const scope = this.identify(caller);
+    const wanted = caller.headers['x-tenant-id'];
+    if (wanted === undefined || wanted === scope.tenantId) return scope;
+    throw new AppError(
+      'PERMISSION_DENIED',
+      `X-Tenant-ID ${wanted} is not a tenant of this credential; a header does not widen what it may touch.`,
+    );
+  }
+
+  private identify(caller: Caller): Scope {
     if (caller.headers.authorization !== undefined || caller.headers['x-api-key'] !== undefined) {
       throw new AppError(
         'UNAUTHENTICATED',
