@@ -68,7 +68,7 @@ describe('a full disk', { concurrency: false }, () => {
       assert.equal((await server.queue()).diskFull, true);
       await until('questions are answered', async () => {
         const { status } = await getJson(`${server.api}/api/v1/services`);
-        assert.ok(status === 200 || status === 503, `${status}`);
+        assert.ok(status === 200 || status === 503, `${status}: ${server.program.stderr.slice(-3000)}`);
         return status === 200;
       });
       const logged = server.program.stderr.length;
