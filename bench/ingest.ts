@@ -154,7 +154,7 @@ async function naive(): Promise<void> {
   const server = await startNaive();
   await warmUp(server);
   say(
-    `\n## Naive pipeline, same bodies, tables and engine\n\nprotobufjs, objects, JSONEachRow from a file.\n\n${HEAD}`,
+    `\n## Naive pipeline, same bodies, tables and engine\n\nprotobufjs, an object and a JSON line per row, JSONEachRow from a file; answered before anything is safe.\n\n${HEAD}`,
   );
   for (const signal of SIGNALS) {
     say(row(signal, 'plain', await atMaximum(server, signal, false, Math.ceil(BODIES / 4))));

@@ -6,7 +6,7 @@ import { gunzipSync } from 'node:zlib';
 import { Session } from 'chdb';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { otlp } from '../test/support/otlp-proto.js';
-import { naiveRows } from './naive-rows.js';
+import { plainInsert, plainRows } from './plain-rows.js';
 
 /**
  * The pipeline one would write first, as the benchmark's reference: protobufjs decodes, objects become rows, rows become
@@ -14,8 +14,8 @@ import { naiveRows } from './naive-rows.js';
  * the client). Same tables, same engine, same batch limits; no journal, no checks, answered before anything is safe.
  */
 const [dataDir] = process.argv.slice(2);
-const MAX_ROWS = 100_000;
-const MAX_AGE_MS = 200;
+const MAX_ROWS = 120_000;
+const MAX_AGE_MS = 300;
 const TABLES = { traces: 'telemetry_traces', logs: 'telemetry_logs', metrics: 'telemetry_metrics' } as const;
 type Signal = keyof typeof TABLES;
 
@@ -34,9 +34,7 @@ async function flush(signal: Signal): Promise<void> {
   const lines = waiting[signal].splice(0, MAX_ROWS);
   const path = join(dataDir, 'spool', `${files++}.jsonl`);
   writeFileSync(path, lines.join('\n'));
-  await session.queryAsync(
-    `INSERT INTO ${TABLES[signal]} SELECT * FROM file('${path}', JSONEachRow) SETTINGS max_insert_threads = 1`,
-  );
+  await session.queryAsync(plainInsert(signal, path));
   rmSync(path);
   flushing[signal] = false;
   if (waiting[signal].length >= MAX_ROWS) await flush(signal);
@@ -57,8 +55,8 @@ const server = createServer((request, response) => {
     const signal = request.url!.slice('/v1/'.length) as Signal;
     const raw = Buffer.concat(chunks);
     const body = request.headers['content-encoding'] === 'gzip' ? gunzipSync(raw) : raw;
-    const message = otlp[signal].toObject(otlp[signal].decode(body), { longs: String });
-    for (const row of naiveRows(signal, message)) waiting[signal].push(JSON.stringify(row));
+    const message = otlp[signal].decode(body) as object as Record<string, unknown>;
+    plainRows(signal, message, (line) => waiting[signal].push(line));
     if (waiting[signal].length >= MAX_ROWS) void flush(signal);
     response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
   });

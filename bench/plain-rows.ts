@@ -132,9 +132,8 @@ function pointLine(context: Context, metric: Message, sum: Message | undefined, 
   });
 }
 
-/** Length of all JSON lines of a decoded request. */
-export function plainRows(signal: Signal, message: Message): number {
-  let length = 0;
+/** Gives every item of a decoded request to `emit` as a JSON line. */
+export function plainRows(signal: Signal, message: Message, emit: (line: string) => void): void {
   for (const block of list(message.resourceSpans ?? message.resourceLogs ?? message.resourceMetrics)) {
     const resource = pairs(list((block.resource as Message).attributes));
     for (const scoped of list(block.scopeSpans ?? block.scopeLogs ?? block.scopeMetrics)) {
@@ -146,16 +145,48 @@ export function plainRows(signal: Signal, message: Message): number {
         scopeName: scope.name as string,
         scopeVersion: scope.version as string,
       };
-      if (signal === 'traces')
-        for (const span of list(scoped.spans)) length += spanLine(context, span).length;
-      if (signal === 'logs')
-        for (const record of list(scoped.logRecords)) length += logLine(context, record).length;
+      if (signal === 'traces') for (const span of list(scoped.spans)) emit(spanLine(context, span));
+      if (signal === 'logs') for (const record of list(scoped.logRecords)) emit(logLine(context, record));
       for (const metric of list(scoped.metrics)) {
         const sum = has(metric, 'sum') ? (metric.sum as Message) : undefined;
         const { dataPoints } = sum ?? (metric.gauge as Message);
-        for (const point of list(dataPoints)) length += pointLine(context, metric, sum, point).length;
+        for (const point of list(dataPoints)) emit(pointLine(context, metric, sum, point));
       }
     }
   }
-  return length;
+}
+
+const COMMON =
+  'timestamp Int64, service_name String, attributes Map(String, String), attribute_types String, resource_attributes Map(String, String), resource_attribute_types String, scope_name String, scope_version String';
+const IDS = 'trace_id String, span_id String, flags UInt32';
+
+/** The lines' columns, for `file(..., JSONEachRow, '<structure>')`; ids are hexadecimal, times nanoseconds. */
+export const PLAIN_STRUCTURE: Record<Signal, string> = {
+  traces: `${COMMON}, ${IDS}, parent_span_id String, span_name String, span_kind Int8, duration_nano Int64, status_code Int8, status_message String, \`events.timestamp\` Array(Int64), \`events.name\` Array(String), \`events.attributes\` Array(Map(String, String)), \`events.attribute_types\` Array(String)`,
+  logs: `${COMMON}, ${IDS}, observed_timestamp Int64, severity_number Int32, severity_text String, body String, body_type String`,
+  metrics: `${COMMON}, start_timestamp Int64, metric_name String, metric_type Int8, unit String, description String, aggregation_temporality Int8, is_monotonic Bool, value Float64, value_int Int64, value_type Int8`,
+};
+
+/** An expression per column that is not stored as it stands in the lines. */
+const CONVERTED: Record<string, string> = {
+  timestamp: 'fromUnixTimestamp64Nano(timestamp)',
+  start_timestamp: 'fromUnixTimestamp64Nano(start_timestamp)',
+  observed_timestamp: 'fromUnixTimestamp64Nano(observed_timestamp)',
+  trace_id: 'unhex(trace_id)',
+  span_id: 'unhex(span_id)',
+  parent_span_id: 'unhex(parent_span_id)',
+  'events.timestamp': 'arrayMap(t -> fromUnixTimestamp64Nano(t), `events.timestamp`)',
+  'events.dropped_attributes_count': 'arrayMap(n -> 0, `events.name`)',
+};
+
+/** The statement that stores a file of such lines. */
+export function plainInsert(signal: Signal, path: string): string {
+  const structure = PLAIN_STRUCTURE[signal];
+  const names = [...structure.matchAll(/(?:^|, )`?([a-z_.]+)`? [A-Z]/g)].map((match) => match[1]);
+  if (signal === 'traces') names.push('events.dropped_attributes_count');
+  const columns = names.map((name) => `\`${name}\``);
+  const values = names.map((name, index) => CONVERTED[name] ?? columns[index]);
+  return `INSERT INTO telemetry_${signal} (organization_id, workspace_id, tenant_id, ${columns.join(', ')})
+    SELECT 'o', 'w', 't', ${values.join(', ')} FROM file('${path}', JSONEachRow, '${structure}')
+    SETTINGS max_threads = 1, max_insert_threads = 1`;
 }
