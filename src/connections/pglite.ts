@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
@@ -28,13 +28,25 @@ async function makeSocketDirectory(): Promise<string> {
   return mkdtemp(join(fits(tmpdir()) ? tmpdir() : '/tmp', 'tf-'));
 }
 
-/** Runs initdb in a child process, into a directory that gets its name only when it is complete. */
+/** Removes what starts that were killed have left; an initdb that outlived one of them may still be writing there. */
+async function removeDrafts(directory: string): Promise<void> {
+  const prefix = `${basename(directory)}.new`;
+  for (const name of await readdir(dirname(directory))) {
+    if (!name.startsWith(prefix)) continue;
+    await rm(join(dirname(directory), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/**
+ * Runs initdb in a child process, into a directory of its own that gets its name only when it is complete: the child of a
+ * start that was killed goes on for a while, and must not meet this one's.
+ */
 async function initialise(directory: string): Promise<void> {
   const here = fileURLToPath(import.meta.url);
   const script = join(here, '..', `pglite-init${extname(here)}`);
-  const draft = `${directory}.new`;
-  await rm(draft, { recursive: true, force: true });
-  await mkdir(draft, { recursive: true, mode: 0o700 });
+  await mkdir(dirname(directory), { recursive: true });
+  await removeDrafts(directory);
+  const draft = await mkdtemp(`${directory}.new-`);
   try {
     await promisify(execFile)(process.execPath, [script, draft]);
   } catch (error) {
