@@ -80,13 +80,13 @@ export function readBody(
       const needed = used + chunk.length;
       if (needed > maxBytes) return drop(tooLarge('body', maxBytes));
       if (needed > body.length)
-        body = larger(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
+        body = copied(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
       chunk.copy(body, used);
       used = needed;
       if (used > reserved) makeRoom(Math.min(Math.max(used, reserved * 2), length ?? maxBytes));
     };
     request.on('data', take);
-    request.on('end', () => resolve(used === body.length ? body : larger(body, used, used)));
+    request.on('end', () => resolve(used === body.length ? body : copied(body, used, used)));
     request.on('error', () => reject(new ClientGone()));
     request.on('close', () => reject(new ClientGone()));
     makeRoom(Math.min(length ?? FIRST_BYTES, FIRST_BYTES));
@@ -94,16 +94,9 @@ export function readBody(
 }
 
 /** The first `used` bytes in new memory of their own, of `size` bytes. */
-function larger(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
+function copied(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
   const copy = Buffer.allocUnsafeSlow(size);
   bytes.copy(copy, 0, 0, used);
-  return copy;
-}
-
-/** A copy that is alone in its memory. */
-function owned(bytes: Uint8Array): Buffer<ArrayBuffer> {
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  copy.set(bytes);
   return copy;
 }
 
@@ -136,7 +129,7 @@ export async function decompress(
     const inflated = await decompressorOf(body, compression)(body, options);
     return inflated.byteLength * 1.25 >= inflated.buffer.byteLength
       ? (inflated as Buffer<ArrayBuffer>)
-      : owned(inflated);
+      : copied(inflated, inflated.length, inflated.length);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw tooLarge('decompressed body', maxBytes);
