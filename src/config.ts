@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -26,6 +27,33 @@ const integer = (min: number, max: number) =>
     return z.NEVER;
   });
 const port = integer(0, 65535);
+const limit = integer(0, 1_000_000_000);
+const milliseconds = integer(1, 86_400_000);
+const list = (text: string) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+const isNetwork = (text: string) => {
+  const [address, bits, more] = text.split('/');
+  const maxBits = { 0: -1, 4: 32, 6: 128 }[isIP(address)]!;
+  return (
+    more === undefined &&
+    maxBits > 0 &&
+    (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= maxBits))
+  );
+};
+const networks = z.string().transform((text, context) => {
+  if (list(text).every(isNetwork)) return list(text);
+  context.addIssue({ code: 'custom', message: 'addresses or networks such as 10.0.0.1, 10.0.0.0/8' });
+  return z.NEVER;
+});
+const origins = z.string().transform((text, context) => {
+  const isOrigin = (item: string) => URL.canParse(item) && new URL(item).origin === item;
+  if (list(text).every(isOrigin)) return list(text);
+  context.addIssue({ code: 'custom', message: 'origins such as https://app.example.com' });
+  return z.NEVER;
+});
 const url = (...schemes: string[]) =>
   z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol), {
     message: `a URL starting with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`,
@@ -51,6 +79,7 @@ const SETTINGS = {
   HOST: { schema: z.string().min(1), default: '127.0.0.1', meaning: 'address to listen on' },
   PORT: { schema: port, default: '3000', meaning: 'API and UI, also serves /v1/*; 0 picks a free port' },
   OTLP_HTTP_PORT: { schema: port, default: '4318', meaning: 'OTLP over HTTP' },
+  OTLP_GRPC_PORT: { schema: port, default: '4317', meaning: 'OTLP over gRPC' },
   DATA_DIR: {
     schema: z.string().min(1),
     default: './data',
@@ -70,10 +99,51 @@ const SETTINGS = {
     meaning: 'PostgreSQL server; unset: embedded',
     secret: true,
   },
+  REDIS_URL: {
+    schema: url('redis:', 'rediss:'),
+    meaning: 'Redis, which instances share rate limits by; unset: each has its own',
+    secret: true,
+  },
   INGEST_ANONYMOUS: {
     schema: z.enum(['off', 'loopback']),
     default: 'loopback',
     meaning: 'loopback: OTLP without a key, from this machine only, goes to the default tenant',
+  },
+  THROTTLE_TTL: {
+    schema: milliseconds,
+    default: '60000',
+    meaning: 'time in which THROTTLE_LIMIT refills (ms)',
+  },
+  THROTTLE_LIMIT: {
+    schema: limit,
+    default: '100',
+    meaning: 'API requests per THROTTLE_TTL and key, user or address; 0: no limit',
+  },
+  THROTTLE_INGESTION_TTL: { schema: milliseconds, default: '60000', meaning: 'the same for OTLP (ms)' },
+  THROTTLE_INGESTION_LIMIT: {
+    schema: limit,
+    default: '1000',
+    meaning: 'OTLP requests per THROTTLE_INGESTION_TTL; 0: no limit',
+  },
+  JWT_SECRET: {
+    schema: z.string().min(32, '32 characters or more'),
+    meaning: 'signs login tokens; unset: made on the first start, kept in DATA_DIR',
+    secret: true,
+  },
+  TRUST_PROXY: {
+    schema: networks,
+    default: '',
+    meaning: 'proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated',
+  },
+  CORS_ORIGINS: {
+    schema: origins,
+    default: '',
+    meaning: 'web origins that browsers may call from, comma-separated; empty: none',
+  },
+  ALLOW_INSECURE: {
+    schema: z.enum(['0', '1']),
+    default: '0',
+    meaning: '1: listen beyond this machine even with anonymous ingest or a generated JWT_SECRET',
   },
   MEMORY_LIMIT: { schema: bytes, meaning: 'memory budget of the whole process; unset: half of the machine' },
   INGEST_BACKLOG_BYTES: {
@@ -106,7 +176,7 @@ const SETTINGS = {
 export type SettingName = keyof typeof SETTINGS;
 type Env = Partial<Record<string, string>>;
 type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
-type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'FAILPOINT';
+type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'REDIS_URL' | 'JWT_SECRET' | 'FAILPOINT';
 
 export type Config = Readonly<
   { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {
@@ -130,8 +200,7 @@ export function loadConfig(env: Env = process.env): Config {
   const values: Record<string, unknown> = {};
   const problems: string[] = [];
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
-    const given = env[name] === '' ? undefined : env[name];
-    const text = given ?? setting.default;
+    const text = env[name] || setting.default;
     if (text === undefined) continue;
     const parsed = setting.schema.safeParse(text);
     if (parsed.success) values[name] = parsed.data;
@@ -153,9 +222,8 @@ export function loadConfig(env: Env = process.env): Config {
 export function describeConfig(env: Env = process.env): string {
   return (Object.entries(SETTINGS) as [SettingName, Setting][])
     .map(([name, setting]) => {
-      const given = env[name];
-      const value = given === undefined || given === '' ? (setting.default ?? '(unset)') : given;
-      const shown = setting.secret && given ? '(hidden)' : value;
+      const value = env[name] || (setting.default ?? '(unset)');
+      const shown = setting.secret && env[name] ? '(hidden)' : value;
       return `${name.padEnd(24)}${String(shown).padEnd(26)}${setting.meaning}`;
     })
     .join('\n');
