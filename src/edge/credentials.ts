@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { AppError } from '../errors.js';
+import type { Identities, Principal } from './principal.js';
 import type { Scope } from './scope.js';
 
 const loopback = new BlockList();
@@ -19,42 +20,53 @@ export interface Caller {
   readonly remoteAddress: string | undefined;
 }
 
-/**
- * The one place that turns a request into a scope.
- *
- * There are no keys yet, so whoever presents one is refused, and whoever presents none is served only from this
- * machine and only in the default tenant.
- */
+/** The one place that turns a request into a principal. */
 export class Credentials {
+  private readonly anonymousPrincipal: Principal;
+
   constructor(
-    private readonly defaultScope: Scope,
+    private readonly identities: Identities,
+    defaultScope: Scope,
     private readonly anonymous: 'off' | 'loopback',
-  ) {}
+  ) {
+    this.anonymousPrincipal = {
+      kind: 'anonymous',
+      id: 'anonymous',
+      name: 'anonymous',
+      scope: defaultScope,
+      permissions: new Set(['ingest', 'read']),
+    };
+  }
 
   /**
-   * The scope of a request.
+   * Who acts in a request, and for which tenant.
    *
    * @throws AppError UNAUTHENTICATED when the credential is missing, unknown, or not allowed from there;
    *   PERMISSION_DENIED when `X-Tenant-ID` names a tenant that the credential does not reach
    */
-  resolve(caller: Caller): Scope {
-    const scope = this.identify(caller);
+  async resolve(caller: Caller): Promise<Principal> {
     const wanted = caller.headers['x-tenant-id'];
-    if (wanted === undefined || wanted === scope.tenantId) return scope;
+    const tenantId = typeof wanted === 'string' ? wanted : undefined;
+    const credential = credentialOf(caller.headers);
+    const principal =
+      credential === undefined
+        ? this.withoutCredential(caller)
+        : await this.identities.find(credential, tenantId);
+    if (!principal) {
+      throw new AppError(
+        'UNAUTHENTICATED',
+        'This credential is not known here, has expired, or was revoked.',
+      );
+    }
+    if (tenantId === undefined || tenantId === principal.scope.tenantId) return principal;
     throw new AppError(
       'PERMISSION_DENIED',
-      `X-Tenant-ID ${wanted} is not a tenant of this credential; a header does not widen what it may touch.`,
+      'X-Tenant-ID is not a tenant of this credential; a header does not widen what it may touch.',
     );
   }
 
-  private identify(caller: Caller): Scope {
-    if (caller.headers.authorization !== undefined || caller.headers['x-api-key'] !== undefined) {
-      throw new AppError(
-        'UNAUTHENTICATED',
-        'This key is not known here. Leave it out to send from this machine.',
-      );
-    }
-    if (this.anonymous === 'loopback' && isDirectFromLoopback(caller)) return this.defaultScope;
+  private withoutCredential(caller: Caller): Principal {
+    if (this.anonymous === 'loopback' && isDirectFromLoopback(caller)) return this.anonymousPrincipal;
     throw new AppError(
       'UNAUTHENTICATED',
       this.anonymous === 'off'
@@ -62,6 +74,16 @@ export class Credentials {
         : 'A key is required from other machines; without one only requests from loopback are taken.',
     );
   }
+}
+
+/** `X-API-Key: <key>` or `Authorization: Bearer <key or login token>`; undefined when neither is there. */
+function credentialOf(headers: IncomingHttpHeaders): string | undefined {
+  const key = headers['x-api-key'];
+  if (key !== undefined) return String(key);
+  const { authorization } = headers;
+  if (authorization === undefined) return undefined;
+  // Any other scheme is a credential too, only one that nobody knows.
+  return /^bearer +(\S+) *$/i.exec(authorization)?.[1] ?? '';
 }
 
 /**

@@ -1,15 +1,25 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { AppError } from '../errors.js';
+import type { Principal } from './principal.js';
 import type { Scope } from './scope.js';
 
 /** A request that the guard has let through. */
 export interface ScopedRequest {
-  scope?: Scope;
+  principal?: Principal;
 }
 
+function principalOf(context: ExecutionContext): Principal {
+  const { principal } = context.switchToHttp().getRequest<ScopedRequest>();
+  if (!principal) throw new AppError('INTERNAL', 'A route asked who acts but is not behind the scope guard.');
+  return principal;
+}
+
+/** Controller parameter: who acts, as the guard found it. */
+export const CurrentPrincipal = createParamDecorator(
+  (_: unknown, context: ExecutionContext): Principal => principalOf(context),
+);
+
 /** Controller parameter: the scope of the request's credential, as the guard found it. */
-export const CurrentScope = createParamDecorator((_: unknown, context: ExecutionContext): Scope => {
-  const { scope } = context.switchToHttp().getRequest<ScopedRequest>();
-  if (!scope) throw new AppError('INTERNAL', 'A route asked for a scope but is not behind the scope guard.');
-  return scope;
-});
+export const CurrentScope = createParamDecorator(
+  (_: unknown, context: ExecutionContext): Scope => principalOf(context).scope,
+);

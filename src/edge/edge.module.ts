@@ -3,6 +3,7 @@ import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { CONFIG, type Config } from '../config.js';
 import { Credentials } from './credentials.js';
 import { ErrorFilter } from './error.filter.js';
+import { IDENTITIES, type Identities } from './principal.js';
 import { ScopeGuard } from './scope.guard.js';
 import { DEFAULT_SCOPE, type Scope } from './scope.js';
 
@@ -12,8 +13,9 @@ import { DEFAULT_SCOPE, type Scope } from './scope.js';
   providers: [
     {
       provide: Credentials,
-      inject: [DEFAULT_SCOPE, CONFIG],
-      useFactory: (scope: Scope, config: Config) => new Credentials(scope, config.INGEST_ANONYMOUS),
+      inject: [IDENTITIES, DEFAULT_SCOPE, CONFIG],
+      useFactory: (identities: Identities, scope: Scope, config: Config) =>
+        new Credentials(identities, scope, config.INGEST_ANONYMOUS),
     },
     { provide: APP_GUARD, useClass: ScopeGuard },
     { provide: APP_FILTER, useClass: ErrorFilter },

@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { searchLogs } from '../store/logs.js';
 import { CallerSignal } from './caller-signal.js';
@@ -8,6 +9,7 @@ import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
 import { parseQuery, type RawQuery } from './query.schema.js';
 import { resolveRange } from './time.js';
 
+@Requires('read')
 @Controller('api/v1/logs')
 export class LogsController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}

@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { listMetricNames } from '../store/metric-names.js';
 import { listMetricPoints } from '../store/metric-points.js';
@@ -16,6 +17,7 @@ import {
 import { parseQuery, type RawQuery } from './query.schema.js';
 import { resolveRange } from './time.js';
 
+@Requires('read')
 @Controller('api/v1/metrics')
 export class MetricsController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}

@@ -32,7 +32,8 @@ let app: NestFastifyApplication;
 class TestGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<ScopedRequest & { headers: Record<string, string> }>();
-    request.scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
+    const scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
+    request.principal = { kind: 'key', id: 'test', name: 'test', scope, permissions: new Set(['read']) };
     return true;
   }
 }

@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { readTrace } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
@@ -10,6 +11,7 @@ import { parseQuery, type RawQuery } from './query.schema.js';
 import { allTime, resolveRange } from './time.js';
 import { traceQuery, tracesQuery } from './traces.schema.js';
 
+@Requires('read')
 @Controller('api/v1/traces')
 export class TracesController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { type ByteBudget, Holding } from '../edge/byte-budget.js';
 import type { Credentials } from '../edge/credentials.js';
+import { assertPermission } from '../edge/scope.guard.js';
 import { AppError } from '../errors.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { Signal } from '../signal.js';
@@ -83,14 +84,15 @@ export class OtlpHttp {
         `Content-Type ${request.headers['content-type'] ?? '(none)'} is not supported; use application/x-protobuf or application/json.`,
       );
     }
-    const scope = this.credentials.resolve({
+    const principal = await this.credentials.resolve({
       headers: request.headers,
       remoteAddress: request.socket.remoteAddress,
     });
+    assertPermission(principal.permissions, 'ingest');
     const compression = compressionOf(request.headers['content-encoding']);
     const length = announcedLength(request, this.limits.maxBodyBytes);
     const accepted = await this.withBody(request, length, compression, (body) =>
-      this.acceptor.accept(scope, signal, encoding, body),
+      this.acceptor.accept(principal.scope, signal, encoding, body),
     );
     const { rejected, message } = accepted;
     send(response, successStatus, encoding, successBody(signal, encoding, rejected, message));
