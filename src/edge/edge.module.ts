@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { CONFIG, type Config } from '../config.js';
+import { BodyPool } from './body-pool.js';
 import { Credentials } from './credentials.js';
 import { ErrorFilter } from './error.filter.js';
 import { IDENTITIES, type Identities } from './principal.js';
@@ -11,6 +12,7 @@ import { DEFAULT_SCOPE, type Scope } from './scope.js';
 @Global()
 @Module({
   providers: [
+    BodyPool,
     {
       provide: Credentials,
       inject: [IDENTITIES, DEFAULT_SCOPE, CONFIG],
@@ -20,6 +22,6 @@ import { DEFAULT_SCOPE, type Scope } from './scope.js';
     { provide: APP_GUARD, useClass: ScopeGuard },
     { provide: APP_FILTER, useClass: ErrorFilter },
   ],
-  exports: [Credentials],
+  exports: [BodyPool, Credentials],
 })
 export class EdgeModule {}

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { BodyPool } from '../edge/body-pool.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -23,6 +24,7 @@ export class Acceptor {
   constructor(
     private readonly queue: IngestQueue,
     private readonly thread: TranscodeThread,
+    private readonly bodies: BodyPool,
     private readonly retentionDays: number,
     private readonly counters: IngestCounters,
     private readonly nowMs: () => number = Date.now,
@@ -31,51 +33,64 @@ export class Acceptor {
   /**
    * Checks a body and makes its good items durable. When this resolves, a power cut loses nothing of them.
    *
-   * @param body the bytes as the client meant them; the buffer is taken over
+   * @param body the bytes as the client meant them, of the pool; taken over, whatever becomes of them
    * @throws AppError MALFORMED_BODY, BACKLOG_FULL, DISK_FULL, SHUTTING_DOWN
    */
-  async accept(
-    scope: Scope,
-    signal: Signal,
-    encoding: Encoding,
-    body: Buffer<ArrayBuffer>,
-  ): Promise<Accepted> {
+  async accept(scope: Scope, signal: Signal, encoding: Encoding, body: Buffer): Promise<Accepted> {
     const receivedAtMs = this.nowMs();
     const window: TimeWindow = { receivedAtMs, retentionDays: this.retentionDays };
+    const receivedBytes = body.length;
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
     const contentHash = createHash('sha256').update(body).digest().subarray(0, 16);
     const checked = await this.check(signal, encoding, body, window);
-    const { items, rejected } = checked.result;
-    const message = explain(checked.result);
-    this.counters.received(signal, items, rejected, body.length);
-    if (items === rejected) return { rejected, message };
-    reach('request-read');
-    const added = await this.queue.add({
-      signal,
-      scope,
-      receivedAtMs,
-      retentionDays: this.retentionDays,
-      items: items - rejected,
-      rejected,
-      body: checked.body,
-      contentHash,
-      note: message,
-    });
-    reach('journal-synced');
-    if (!added.duplicate) return { rejected, message };
-    this.counters.duplicate(signal, items);
-    return { rejected: added.rejected, message: added.note };
+    let isQueued = false;
+    try {
+      const { items, rejected } = checked.result;
+      const message = explain(checked.result);
+      this.counters.received(signal, items, rejected, receivedBytes);
+      if (items === rejected) return { rejected, message };
+      reach('request-read');
+      const added = await this.queue.add({
+        signal,
+        scope,
+        receivedAtMs,
+        retentionDays: this.retentionDays,
+        items: items - rejected,
+        rejected,
+        body: checked.body,
+        contentHash,
+        note: message,
+      });
+      reach('journal-synced');
+      isQueued = !added.duplicate;
+      if (!added.duplicate) return { rejected, message };
+      this.counters.duplicate(signal, items);
+      return { rejected: added.rejected, message: added.note };
+    } finally {
+      if (!isQueued) this.bodies.give(checked.body);
+    }
   }
 
+  /** The body as protobuf, in memory of the pool, and what was found in it; on an error the memory is given back. */
   private async check(
     signal: Signal,
     encoding: Encoding,
-    body: Buffer<ArrayBuffer>,
+    body: Buffer,
     window: TimeWindow,
   ): Promise<CheckedBody> {
-    if (encoding === 'json') return this.thread.json({ signal, body, window });
-    if (body.length > MAX_INLINE_CHECK_BYTES) return this.thread.check({ signal, body, window });
-    return { body, result: checkBody(signal, body, window) };
+    try {
+      if (encoding === 'json') {
+        const made = await this.thread.json({ signal, body, window });
+        this.bodies.give(body);
+        return { body: this.bodies.copyOf(made.body), result: made.result };
+      }
+      if (body.length > MAX_INLINE_CHECK_BYTES)
+        return { body, result: await this.thread.check({ signal, body, window }) };
+      return { body, result: checkBody(signal, body, window) };
+    } catch (error) {
+      this.bodies.give(body);
+      throw error;
+    }
   }
 }
 

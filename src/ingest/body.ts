@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip, inflate, inflateRaw } from 'node:zlib';
+import type { BodyPool } from '../edge/body-pool.js';
 import { AppError } from '../errors.js';
 
 const gunzipAsync = promisify(gunzip);
@@ -12,7 +13,7 @@ const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** What a sender is given room for before anything arrived. */
 const FIRST_BYTES = 64 * 1024;
-/** An announced length is allocated at once up to this; memory that was never written to costs nothing. */
+/** An announced length is taken at once up to this. */
 const MAX_UNSEEN_BYTES = 1024 * 1024;
 
 export type Compression = 'identity' | 'gzip' | 'deflate';
@@ -50,8 +51,7 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
 type Reserve = (bytes: number) => Promise<void>;
 
 /**
- * Reads a whole body into one buffer that owns its memory (it will be moved to another thread). Room is asked for as bytes
- * arrive, not as they are announced: many senders announce much and send it slowly, or announce nothing.
+ * Reads a whole body into memory of the pool, which the caller gives back. Room is asked for as bytes arrive, not as they are announced: many senders announce much and send it slowly, or announce nothing.
  *
  * @throws AppError BODY_TOO_LARGE as soon as the limit is passed, ClientGone when the sender hangs up, and what `reserve`
  *   throws; the rest of the body is then dropped as it comes
@@ -60,16 +60,22 @@ export function readBody(
   request: IncomingMessage,
   length: number | undefined,
   maxBytes: number,
+  pool: BodyPool,
   reserve: Reserve = async () => undefined,
-): Promise<Buffer<ArrayBuffer>> {
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    let body = Buffer.allocUnsafeSlow(Math.min(length ?? FIRST_BYTES, MAX_UNSEEN_BYTES));
+    let body = pool.take(Math.min(length ?? FIRST_BYTES, MAX_UNSEEN_BYTES));
     let used = 0;
     let reserved = 0;
-    const drop = (error: unknown) => {
+    const fail = (error: unknown) => {
       request.removeListener('data', take);
-      request.resume();
+      if (!isWhole) pool.give(body);
       reject(error);
+    };
+    let isWhole = false;
+    const drop = (error: unknown) => {
+      request.resume();
+      fail(error);
     };
     const makeRoom = (bytes: number) => {
       request.pause();
@@ -80,24 +86,20 @@ export function readBody(
       const needed = used + chunk.length;
       if (needed > maxBytes) return drop(tooLarge('body', maxBytes));
       if (needed > body.length)
-        body = copied(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
+        body = pool.grow(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
       chunk.copy(body, used);
       used = needed;
       if (used > reserved) makeRoom(Math.min(Math.max(used, reserved * 2), length ?? maxBytes));
     };
     request.on('data', take);
-    request.on('end', () => resolve(used === body.length ? body : copied(body, used, used)));
-    request.on('error', () => reject(new ClientGone()));
-    request.on('close', () => reject(new ClientGone()));
+    request.on('end', () => {
+      isWhole = true;
+      resolve(pool.slice(body, 0, used));
+    });
+    request.on('error', () => fail(new ClientGone()));
+    request.on('close', () => fail(new ClientGone()));
     makeRoom(Math.min(length ?? FIRST_BYTES, FIRST_BYTES));
   });
-}
-
-/** The first `used` bytes in new memory of their own, of `size` bytes. */
-function copied(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
-  const copy = Buffer.allocUnsafeSlow(size);
-  bytes.copy(copy, 0, 0, used);
-  return copy;
 }
 
 /**
@@ -110,26 +112,25 @@ export function inflatedSizeHint(body: Buffer, compression: Compression): number
 }
 
 /**
- * Decompresses off the main thread, never past `maxBytes` of output: a bomb costs no more than the limit.
+ * Decompresses off the main thread into memory of the pool, never past `maxBytes` of output: a bomb costs no more than the
+ * limit. `body` stays the caller's.
  *
  * @throws AppError BODY_TOO_LARGE, or MALFORMED_BODY when the bytes are not what Content-Encoding says or are cut off
  */
 export async function decompress(
-  body: Buffer<ArrayBuffer>,
-  compression: Compression,
+  body: Buffer,
+  compression: 'gzip' | 'deflate',
   maxBytes: number,
-): Promise<Buffer<ArrayBuffer>> {
-  if (compression === 'identity') return body;
+  pool: BodyPool,
+): Promise<Buffer> {
   const hint = inflatedSizeHint(body, compression) + 1;
   const options = {
     maxOutputLength: maxBytes,
     chunkSize: Math.min(Math.max(hint, MIN_CHUNK_BYTES), MAX_CHUNK_BYTES),
   };
   try {
-    const inflated = await decompressorOf(body, compression)(body, options);
-    return inflated.byteLength * 1.25 >= inflated.buffer.byteLength
-      ? (inflated as Buffer<ArrayBuffer>)
-      : copied(inflated, inflated.length, inflated.length);
+    // zlib brings memory of its own; what is kept of it is kept here.
+    return pool.copyOf(await decompressorOf(body, compression)(body, options));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw tooLarge('decompressed body', maxBytes);

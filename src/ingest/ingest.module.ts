@@ -3,6 +3,7 @@ import { Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { CONFIG, type Config } from '../config.js';
 import { ClickHouse } from '../connections/clickhouse.js';
+import { BodyPool } from '../edge/body-pool.js';
 import { ByteBudget } from '../edge/byte-budget.js';
 import { Credentials } from '../edge/credentials.js';
 import { LOGGER } from '../log.js';
@@ -31,15 +32,21 @@ const THREAD_HEAP_MB = 512;
     { provide: BATCH_THREAD, useFactory: () => new TranscodeThread('otlp-batch', THREAD_HEAP_MB) },
     {
       provide: Acceptor,
-      inject: [INGEST_QUEUE, REQUEST_THREAD, CONFIG, IngestCounters],
-      useFactory: (queue: IngestQueue, thread: TranscodeThread, config: Config, counters: IngestCounters) =>
-        new Acceptor(queue, thread, config.RETENTION_DAYS, counters),
+      inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters],
+      useFactory: (
+        queue: IngestQueue,
+        thread: TranscodeThread,
+        bodies: BodyPool,
+        config: Config,
+        counters: IngestCounters,
+      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters),
     },
     {
       provide: OtlpHttp,
-      inject: [Credentials, Acceptor, CONFIG, IngestCounters, LOGGER],
+      inject: [Credentials, BodyPool, Acceptor, CONFIG, IngestCounters, LOGGER],
       useFactory: (
         credentials: Credentials,
+        bodies: BodyPool,
         acceptor: Acceptor,
         config: Config,
         counters: IngestCounters,
@@ -50,20 +57,24 @@ const THREAD_HEAP_MB = 512;
           MAX_WAIT_MS,
         );
         const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
-        return new OtlpHttp(credentials, budget, acceptor, limits, counters, log);
+        return new OtlpHttp(credentials, budget, bodies, acceptor, limits, counters, log);
       },
     },
     {
       provide: IngestionWorker,
-      inject: [INGEST_QUEUE, BATCH_THREAD, ClickHouse, CONFIG, IngestCounters, LOGGER],
+      inject: [INGEST_QUEUE, BATCH_THREAD, BodyPool, ClickHouse, CONFIG, IngestCounters, LOGGER],
       useFactory: (
         queue: IngestQueue,
         thread: TranscodeThread,
+        bodies: BodyPool,
         clickhouse: ClickHouse,
         config: Config,
         counters: IngestCounters,
         log: Logger,
-      ) => new IngestionWorker(queue, thread, clickhouse, join(config.DATA_DIR, 'spool'), counters, log),
+      ) => {
+        const spoolDir = join(config.DATA_DIR, 'spool');
+        return new IngestionWorker(queue, thread, bodies, clickhouse, spoolDir, counters, log);
+      },
     },
   ],
   exports: [OtlpHttp, IngestionWorker],

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
+import type { BodyPool } from '../edge/body-pool.js';
 import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -12,6 +13,7 @@ import type { IngestBatch, IngestQueue } from '../queue/ingest-queue.js';
 import { SIGNALS, type Signal } from '../signal.js';
 import { writeBlock } from '../store/writer.js';
 import type { TranscodeThread } from './thread.js';
+import type { NativeFile } from './thread-messages.js';
 
 /**
  * A batch is taken when it is this large or this old. Large parts are merged fewer times, but hold more memory and wait
@@ -34,6 +36,7 @@ export class IngestionWorker {
   constructor(
     private readonly queue: IngestQueue,
     private readonly thread: TranscodeThread,
+    private readonly bodies: BodyPool,
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
     private readonly counters: IngestCounters,
@@ -101,13 +104,7 @@ export class IngestionWorker {
   private async store(batch: IngestBatch): Promise<number> {
     const path = join(this.spoolDir, `${batch.signal}-${batch.id.replaceAll(/[^\w-]/g, '_')}.native`);
     try {
-      const entries = await Promise.all(
-        batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
-          window: { receivedAtMs, retentionDays },
-          body: await read(),
-        })),
-      );
-      const block = await this.thread.transcode({ signal: batch.signal, file: path, entries });
+      const block = await this.transcode(batch, path);
       reach('batch-transcoded');
       if (block.rows === 0) return 0;
       const written = writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
@@ -117,6 +114,20 @@ export class IngestionWorker {
       return block.rows;
     } finally {
       await rm(path, { force: true });
+    }
+  }
+
+  private async transcode(batch: IngestBatch, file: string): Promise<NativeFile> {
+    const entries = await Promise.all(
+      batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
+        window: { receivedAtMs, retentionDays },
+        body: await read(),
+      })),
+    );
+    try {
+      return await this.thread.transcode({ signal: batch.signal, file, entries });
+    } finally {
+      for (const { body } of entries) this.bodies.give(body);
     }
   }
 

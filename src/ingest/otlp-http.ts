@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
+import type { BodyPool } from '../edge/body-pool.js';
 import { type ByteBudget, Holding } from '../edge/byte-budget.js';
 import type { Credentials } from '../edge/credentials.js';
 import { assertPermission } from '../edge/scope.guard.js';
@@ -42,6 +43,7 @@ export class OtlpHttp {
   constructor(
     private readonly credentials: Credentials,
     private readonly budget: ByteBudget,
+    private readonly bodies: BodyPool,
     private readonly acceptor: Acceptor,
     private readonly limits: OtlpHttpLimits,
     private readonly counters: IngestCounters,
@@ -98,17 +100,19 @@ export class OtlpHttp {
     send(response, successStatus, encoding, successBody(signal, encoding, rejected, message));
   }
 
-  /** Reads and decompresses within the budget, and keeps the budget until `use` is done with the body. */
+  /** Reads and decompresses within the budget, and keeps the budget until `use`, which takes the body over, is done. */
   private async withBody<T>(
     request: IncomingMessage,
     length: number | undefined,
     compression: Compression,
-    use: (body: Buffer<ArrayBuffer>) => Promise<T>,
+    use: (body: Buffer) => Promise<T>,
   ): Promise<T> {
     const { maxBodyBytes, maxInflatedBytes } = this.limits;
     let holding = new Holding(this.budget);
     try {
-      const body = await readBody(request, length, maxBodyBytes, (bytes) => holding.growTo(bytes));
+      const body = await readBody(request, length, maxBodyBytes, this.bodies, (bytes) =>
+        holding.growTo(bytes),
+      );
       if (compression === 'identity') return await use(body);
       const expected = Math.min(inflatedSizeHint(body, compression) + 1, maxInflatedBytes);
       // What is held is given back before more is asked for: two of these never wait for each other.
@@ -117,13 +121,18 @@ export class OtlpHttp {
         holding = new Holding(this.budget);
         return holding.growTo(bytes);
       };
-      await swapFor(expected);
-      let inflated = await decompress(body, compression, expected).catch(onlyTooLarge);
-      if (!inflated) {
-        await swapFor(maxInflatedBytes);
-        inflated = await decompress(body, compression, maxInflatedBytes);
-      }
-      return await use(inflated);
+      const inflate = async (): Promise<Buffer> => {
+        try {
+          await swapFor(expected);
+          const inflated = await decompress(body, compression, expected, this.bodies).catch(onlyTooLarge);
+          if (inflated) return inflated;
+          await swapFor(maxInflatedBytes);
+          return await decompress(body, compression, maxInflatedBytes, this.bodies);
+        } finally {
+          this.bodies.give(body);
+        }
+      };
+      return await use(await inflate());
     } finally {
       holding.release();
     }

@@ -2,18 +2,15 @@ import type { ErrorCode } from '../errors.js';
 import type { CheckResult, TimeWindow } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
 
-/** Bytes alone in an ArrayBuffer, which can be moved to another thread. */
-export type Body = Uint8Array<ArrayBuffer>;
-
-/** What the main thread asks of a thread. Bodies are moved, not copied. */
+/** What the main thread asks of a thread. Bodies lie in memory that both share (edge/body-pool.ts), others are copied. */
 export type ThreadRequest =
-  | { kind: 'check'; signal: Signal; window: TimeWindow; body: Body }
-  | { kind: 'json'; signal: Signal; window: TimeWindow; body: Body }
-  | { kind: 'transcode'; signal: Signal; file: string; entries: { window: TimeWindow; body: Body }[] };
+  | { kind: 'check'; signal: Signal; window: TimeWindow; body: Uint8Array }
+  | { kind: 'json'; signal: Signal; window: TimeWindow; body: Uint8Array }
+  | { kind: 'transcode'; signal: Signal; file: string; entries: { window: TimeWindow; body: Uint8Array }[] };
 
 /** A body that passed the check, as OTLP protobuf. */
 export interface CheckedBody {
-  body: Body;
+  body: Uint8Array;
   result: CheckResult;
 }
 
@@ -25,6 +22,8 @@ export interface NativeFile {
   fileBytes: number;
 }
 
+export type ThreadResult = CheckResult | CheckedBody | NativeFile;
+
 export type ThreadAnswer =
-  | { id: number; value: CheckedBody | NativeFile }
+  | { id: number; value: ThreadResult }
   | { id: number; error: { code: ErrorCode | undefined; message: string; stack: string | undefined } };

@@ -1,9 +1,16 @@
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
-import type { Body, CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+import type { CheckResult } from '../otlp/check.js';
+import type {
+  CheckedBody,
+  NativeFile,
+  ThreadAnswer,
+  ThreadRequest,
+  ThreadResult,
+} from './thread-messages.js';
 
 interface Pending {
-  resolve(value: CheckedBody | NativeFile): void;
+  resolve(value: ThreadResult): void;
   reject(error: Error): void;
 }
 
@@ -22,22 +29,19 @@ export class TranscodeThread {
     private readonly maxHeapMb: number,
   ) {}
 
-  /** Checks a protobuf body. The buffer is moved: use the one in the answer. */
-  check(request: Omit<Extract<ThreadRequest, { kind: 'check' }>, 'kind'>): Promise<CheckedBody> {
-    return this.ask<CheckedBody>({ kind: 'check', ...request }, [request.body]);
+  /** Checks a protobuf body. @throws AppError MALFORMED_BODY */
+  check(request: Omit<Extract<ThreadRequest, { kind: 'check' }>, 'kind'>): Promise<CheckResult> {
+    return this.ask<CheckResult>({ kind: 'check', ...request });
   }
 
-  /** Turns an OTLP/JSON body into protobuf and checks it. @throws AppError MALFORMED_BODY */
+  /** Turns an OTLP/JSON body into a new one of protobuf and checks that. @throws AppError MALFORMED_BODY */
   json(request: Omit<Extract<ThreadRequest, { kind: 'json' }>, 'kind'>): Promise<CheckedBody> {
-    return this.ask<CheckedBody>({ kind: 'json', ...request }, [request.body]);
+    return this.ask<CheckedBody>({ kind: 'json', ...request });
   }
 
-  /** Writes a batch as one Native block into `file`. The buffers of the bodies are moved and gone. */
+  /** Writes a batch as one Native block into `file`. The bodies are not read any more when this settles. */
   transcode(request: Omit<Extract<ThreadRequest, { kind: 'transcode' }>, 'kind'>): Promise<NativeFile> {
-    return this.ask<NativeFile>(
-      { kind: 'transcode', ...request },
-      request.entries.map((entry) => entry.body),
-    );
+    return this.ask<NativeFile>({ kind: 'transcode', ...request });
   }
 
   /** Ends the thread; what is pending fails. */
@@ -45,12 +49,12 @@ export class TranscodeThread {
     await this.worker?.terminate();
   }
 
-  private ask<T extends CheckedBody | NativeFile>(request: ThreadRequest, bodies: Body[]): Promise<T> {
+  private ask<T extends ThreadResult>(request: ThreadRequest): Promise<T> {
     this.worker ??= this.start();
     const id = ++this.lastId;
     return new Promise<T>((resolve, reject) => {
       this.pending.set(id, { resolve: resolve as Pending['resolve'], reject });
-      this.worker!.postMessage({ id, request }, [...new Set(bodies.map((body) => body.buffer))]);
+      this.worker!.postMessage({ id, request });
     });
   }
 

@@ -1,11 +1,11 @@
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { AppError } from '../errors.js';
-import { checkBody } from '../otlp/check.js';
+import { type CheckResult, checkBody } from '../otlp/check.js';
 import { jsonToProtobuf } from '../otlp/json.js';
 import type { Signal } from '../signal.js';
 import { Transcoder } from '../transcode/transcoder.js';
-import type { Body, CheckedBody, NativeFile, ThreadAnswer, ThreadRequest } from './thread-messages.js';
+import type { NativeFile, ThreadAnswer, ThreadRequest, ThreadResult } from './thread-messages.js';
 
 /**
  * A worker thread: everything that would hold the event loop for more than a few milliseconds happens here.
@@ -49,11 +49,12 @@ function writeFile(path: string, chunks: Uint8Array[]): number {
   }
 }
 
-function answer(request: ThreadRequest): CheckedBody | NativeFile {
+function answer(request: ThreadRequest): ThreadResult {
   if (request.kind === 'transcode') return transcode(request);
-  const body =
-    request.kind === 'json' ? (jsonToProtobuf(request.signal, request.body) as Body) : request.body;
-  return { body, result: checkBody(request.signal, body, request.window) };
+  const check = (body: Uint8Array): CheckResult => checkBody(request.signal, body, request.window);
+  if (request.kind === 'check') return check(request.body);
+  const body = jsonToProtobuf(request.signal, request.body);
+  return { body, result: check(body) };
 }
 
 parentPort!.on('message', ({ id, request }: { id: number; request: ThreadRequest }) => {
@@ -61,7 +62,7 @@ parentPort!.on('message', ({ id, request }: { id: number; request: ThreadRequest
   const moved: ArrayBuffer[] = [];
   try {
     const value = answer(request);
-    if ('body' in value) moved.push(value.body.buffer);
+    if ('body' in value) moved.push(value.body.buffer as ArrayBuffer);
     reply = { id, value };
   } catch (thrown) {
     const error = thrown as Error;

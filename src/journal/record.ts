@@ -28,7 +28,7 @@ export interface JournalRecord {
   id: number;
   /** Of the header, in the file. */
   offset: number;
-  payload: Buffer<ArrayBuffer>;
+  payload: Buffer;
 }
 
 export function frameBytes(payload: readonly Uint8Array[]): number {
@@ -61,11 +61,7 @@ export function writeHeader(
 }
 
 /** The record whose header starts at `at`; undefined unless both sums are right. */
-export function readRecord(
-  bytes: Buffer<ArrayBuffer>,
-  at: number,
-  marker: Uint8Array,
-): JournalRecord | undefined {
+export function readRecord(bytes: Buffer, at: number, marker: Uint8Array): JournalRecord | undefined {
   const length = readLength(bytes, at, marker);
   if (length === undefined || at + HEADER_BYTES + length > bytes.length) return undefined;
   const payload = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length);

@@ -1,3 +1,4 @@
+import type { BodyPool } from '../edge/body-pool.js';
 import { SIGNALS, type Signal } from '../signal.js';
 import type { WaitingLane } from './ingest-queue.js';
 import { Lanes, ownerKey } from './lanes.js';
@@ -21,7 +22,10 @@ export class Backlog {
   /** Bodies in memory. */
   memoryBytes = 0;
 
-  constructor(private readonly maxMemoryBytes: number) {}
+  constructor(
+    private readonly maxMemoryBytes: number,
+    private readonly bodies: BodyPool,
+  ) {}
 
   /** Counts a durable entry; its body stays in memory if there is room. The caller counts the cost. */
   count(entry: StoredEntry): void {
@@ -30,16 +34,15 @@ export class Backlog {
     this.waitingItems[entry.signal] += entry.items;
     if (!entry.body) return;
     if (this.memoryBytes + entry.bodyBytes > this.maxMemoryBytes) {
+      this.bodies.give(entry.body);
       entry.body = undefined;
       return;
     }
     this.memoryBytes += entry.bodyBytes;
-    // A part of a larger buffer would keep all of it, and could not be transferred.
-    if (entry.body.buffer.byteLength !== entry.bodyBytes) entry.body = new Uint8Array(entry.body);
   }
 
-  /** Takes the body out of memory; undefined when it is only on disk. */
-  takeBody(entry: StoredEntry): Uint8Array<ArrayBuffer> | undefined {
+  /** Takes the body out of memory, to be given back by the caller; undefined when it is only on disk. */
+  takeBody(entry: StoredEntry): Uint8Array | undefined {
     const body = entry.body;
     if (body) this.memoryBytes -= entry.bodyBytes;
     entry.body = undefined;
@@ -52,7 +55,8 @@ export class Backlog {
     this.batches.delete(batch.id);
     if (!isOver) return;
     for (const entry of batch.entries) {
-      this.takeBody(entry);
+      const body = this.takeBody(entry);
+      if (body) this.bodies.give(body);
       this.costBytes -= costOf(entry.bodyBytes);
       this.waitingBytes -= entry.bodyBytes;
       this.waitingEntries--;

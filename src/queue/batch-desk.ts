@@ -85,7 +85,9 @@ export class BatchDesk {
     batch.hasLeftovers = true;
     try {
       for (const [index, entry] of batch.entries.entries()) {
-        files.push(await failed.keep(batch, index, backlog.takeBody(entry), reason, settings.nowMs()));
+        const body = backlog.takeBody(entry);
+        files.push(await failed.keep(batch, index, body, reason, settings.nowMs()));
+        if (body) settings.bodies.give(body);
       }
     } catch (error) {
       throw this.givenBack(batch, error);
@@ -171,7 +173,7 @@ export class BatchDesk {
       bytes: entry.bodyBytes,
       read: async () => {
         if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
-        return this.parts.backlog.takeBody(entry) ?? readBody(entry);
+        return this.parts.backlog.takeBody(entry) ?? readBody(entry, this.parts.settings.bodies);
       },
     }));
     const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };

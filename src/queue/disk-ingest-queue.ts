@@ -132,7 +132,7 @@ export class DiskIngestQueue implements IngestQueue {
     this.assertOpen();
     const { failed } = this.parts;
     await this.releaseRequeued();
-    const requeue = async (id: string, meta: EntryMeta, body: Uint8Array<ArrayBuffer>) => {
+    const requeue = async (id: string, meta: EntryMeta, body: Uint8Array) => {
       this.requeued.set(id, await this.write(meta, body));
     };
     return failed.retry(ids, requeue, () => this.releaseRequeued());
@@ -198,7 +198,7 @@ export class DiskIngestQueue implements IngestQueue {
   /** Resolves when the entry is durable; `onDurable` is called in the same step as it becomes so. */
   private write(
     meta: EntryMeta,
-    body: Uint8Array<ArrayBuffer>,
+    body: Uint8Array,
     onDurable?: (entry: StoredEntry) => void,
   ): Promise<StoredEntry> {
     const { backlog, journal, ledger } = this.parts;

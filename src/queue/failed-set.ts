@@ -6,7 +6,7 @@ import { HEADER_BYTES, readRecord, writeHeader } from '../journal/record.js';
 import type { Report } from '../journal/report.js';
 import type { FailedEntry } from './ingest-queue.js';
 import type { EntryMeta } from './queue-records.js';
-import { type Batch, readBody, type StoredEntry, salvageBody } from './stored-entry.js';
+import { type Batch, readPayload, type StoredEntry, salvageBody } from './stored-entry.js';
 
 /** The file of a failed entry: one journal record with this marker; payload = length, `FailedFile` as JSON, body. */
 const MARKER = Buffer.from('TFFAILED');
@@ -22,7 +22,7 @@ export interface FailedFile extends FailedEntry {
   retentionDays: number;
 }
 
-type Requeue = (id: string, meta: EntryMeta, body: Uint8Array<ArrayBuffer>) => Promise<void>;
+type Requeue = (id: string, meta: EntryMeta, body: Uint8Array) => Promise<void>;
 
 /** Entries that were given up, one file each, so that one can be looked at, retried or deleted alone. */
 export class FailedSet {
@@ -90,7 +90,7 @@ export class FailedSet {
       reason: reason.slice(0, MAX_REASON_LENGTH),
       retentionDays,
     };
-    await this.write(file, body ?? (await readBody(entry).catch((error) => salvage(entry, error))));
+    await this.write(file, body ?? (await bodyOnDisk(entry)));
     return file;
   }
 
@@ -171,11 +171,11 @@ export class FailedSet {
   }
 
   /** @throws PermanentError when the file is damaged */
-  private async readBody(id: string): Promise<Uint8Array<ArrayBuffer>> {
+  private async readBody(id: string): Promise<Uint8Array> {
     const bytes = await readWhole(this.fs, this.pathOf(id));
     const record = readRecord(bytes, 0, MARKER);
     if (!record) throw new PermanentError(`Failed entry ${id} is damaged`);
-    return new Uint8Array(record.payload.subarray(LENGTH_BYTES + record.payload.readUInt32LE(0)));
+    return record.payload.subarray(LENGTH_BYTES + record.payload.readUInt32LE(0));
   }
 
   private forget(id: string): void {
@@ -202,9 +202,14 @@ export class FailedSet {
   }
 }
 
-async function salvage(entry: StoredEntry, error: unknown): Promise<Uint8Array> {
-  if (error instanceof PermanentError) return salvageBody(entry);
-  throw error;
+async function bodyOnDisk(entry: StoredEntry): Promise<Uint8Array> {
+  try {
+    const payload = await readPayload(entry);
+    return payload.subarray(payload.length - entry.bodyBytes);
+  } catch (error) {
+    if (error instanceof PermanentError) return salvageBody(entry);
+    throw error;
+  }
 }
 
 function fileId(batch: Batch, index: number): string {

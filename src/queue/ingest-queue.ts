@@ -4,7 +4,7 @@ import type { Signal } from '../signal.js';
 /** Injection token of the queue. */
 export const INGEST_QUEUE = Symbol('INGEST_QUEUE');
 
-/** One accepted OTLP request, as it is made durable. The queue owns `body` from the call of `add` on. */
+/** One accepted OTLP request, as it is made durable. The queue owns `body` once `add` has resolved with `duplicate: false`. */
 export interface IngestEntry {
   signal: Signal;
   scope: Scope;
@@ -15,8 +15,8 @@ export interface IngestEntry {
   items: number;
   /** Items refused by partial success; told again to a client that sends the same body again. */
   rejected: number;
-  /** OTLP protobuf (Export*ServiceRequest), alone in its ArrayBuffer. */
-  body: Uint8Array<ArrayBuffer>;
+  /** OTLP protobuf (Export*ServiceRequest), in memory of the body pool. */
+  body: Uint8Array;
   /** 16 bytes of a cryptographic hash of the whole decompressed body. */
   contentHash: Uint8Array;
   /** Partial-success message, kept for duplicates; '' if none. */
@@ -33,12 +33,12 @@ export interface BatchEntry {
   /** Body length, bytes. */
   readonly bytes: number;
   /**
-   * The body, alone in an ArrayBuffer the caller may transfer; called again, it is read from disk again.
+   * The body, which the caller gives back to the body pool; called again, it is read from disk again.
    *
    * @throws PermanentError when the stored bytes are damaged: split until the entry is alone, then `fail` it
    * @throws AppError UNAVAILABLE when the batch is no longer the caller's or the queue is closed
    */
-  readonly read: () => Promise<Uint8Array<ArrayBuffer>>;
+  readonly read: () => Promise<Uint8Array>;
 }
 
 /** Entries of one tenant and signal that are inserted as one block. Boundaries and id never change once given out. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { BodyPool } from '../edge/body-pool.js';
 import { ensureDirectory, readWhole, writeDurably } from '../journal/durable-files.js';
 import { type FileSystem, realFileSystem } from '../journal/file-system.js';
 import { type Recovered, recoverJournal } from '../journal/recovery.js';
@@ -21,6 +22,8 @@ export interface DiskQueueOptions {
   directory: string;
   /** Over it `add` throws BACKLOG_FULL. */
   maxBacklogBytes: number;
+  /** Where bodies come from and go back to. */
+  bodies?: BodyPool;
   /** Bodies kept in memory for the worker; others are read back from disk. */
   maxMemoryBytes?: number;
   /** Bodies that are being written; more are refused, since they are only in memory. */
@@ -70,7 +73,7 @@ export interface QueueParts {
 
 /** Opens the directory, rebuilds the state and begins a new segment. Damage is reported, never thrown. */
 export async function startQueue(options: DiskQueueOptions): Promise<QueueParts> {
-  const settings: Settings = { ...DEFAULTS, ...options };
+  const settings: Settings = { ...DEFAULTS, bodies: new BodyPool(), ...options };
   const { fs, directory, report, nowMs } = settings;
   await fs.makeDirectory(directory);
   const segments = await ensureDirectory(fs, directory, 'segments');
@@ -81,7 +84,7 @@ export async function startQueue(options: DiskQueueOptions): Promise<QueueParts>
   const recovered = await recoverJournal(fs, segments, corrupt, (...found) => replay.add(...found), report);
   replay.finish();
   await seen.load((name) => report({ kind: 'problem', message: `Seen bodies in ${name} are damaged` }));
-  const backlog = new Backlog(settings.maxMemoryBytes);
+  const backlog = new Backlog(settings.maxMemoryBytes, settings.bodies);
   const ledger = new SegmentLedger();
   restore(replay, recovered, backlog, ledger, seen);
   await failed.load(new Set(backlog.batches.keys()), replay.requeued(), report);

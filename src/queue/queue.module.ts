@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { CONFIG, type Config } from '../config.js';
+import { BodyPool } from '../edge/body-pool.js';
 import { LOGGER } from '../log.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
 import { INGEST_QUEUE } from './ingest-queue.js';
@@ -12,11 +13,12 @@ import { INGEST_QUEUE } from './ingest-queue.js';
   providers: [
     {
       provide: INGEST_QUEUE,
-      inject: [CONFIG, LOGGER],
-      useFactory: (config: Config, log: Logger) =>
+      inject: [CONFIG, BodyPool, LOGGER],
+      useFactory: (config: Config, bodies: BodyPool, log: Logger) =>
         DiskIngestQueue.open({
           directory: join(config.DATA_DIR, 'queue'),
           maxBacklogBytes: config.INGEST_BACKLOG_BYTES,
+          bodies,
           report: (event) => log.warn(event, 'queue'),
         }),
     },

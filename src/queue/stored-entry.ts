@@ -1,3 +1,4 @@
+import type { BodyPool } from '../edge/body-pool.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError, PermanentError } from '../errors.js';
 import { errorCode } from '../journal/durable-files.js';
@@ -21,7 +22,7 @@ export interface StoredEntry {
   readonly items: number;
   readonly bodyBytes: number;
   place: Place;
-  body: Uint8Array<ArrayBuffer> | undefined;
+  body: Uint8Array | undefined;
 }
 
 /** Entries planned to be inserted as one block. */
@@ -50,7 +51,7 @@ export interface Batch {
 export function storedEntry(
   source: { id: number; meta: EntryMeta; bodyBytes: number; place: Place },
   queuedAtMs: number,
-  body?: Uint8Array<ArrayBuffer>,
+  body?: Uint8Array,
 ): StoredEntry {
   const { id, meta, bodyBytes, place } = source;
   const { signal, scope, receivedAtMs, addedAtMs, retentionDays, items } = meta;
@@ -81,23 +82,32 @@ export function costOf(bodyBytes: number): number {
 }
 
 /** Payload of an entry's record, read from its segment. @throws PermanentError when the bytes are damaged */
-export async function readPayload(entry: StoredEntry): Promise<Buffer<ArrayBuffer>> {
+export function readPayload(entry: StoredEntry): Promise<Buffer> {
+  return readInto(Buffer.allocUnsafeSlow(entry.place.bytes), entry);
+}
+
+async function readInto(record: Buffer, entry: StoredEntry): Promise<Buffer> {
   const { segment, offset, bytes } = entry.place;
-  const record = Buffer.allocUnsafeSlow(bytes);
   await readPatiently(() => segment.read(record, offset), segment.name, offset);
   const decoded = readRecord(record, 0, segment.marker);
   if (decoded && decoded.id === entry.id) return decoded.payload;
   throw new PermanentError(`Damaged bytes in ${segment.name} at ${offset}, ${bytes} bytes`);
 }
 
-/** The body, alone in its buffer. @throws PermanentError when the bytes are damaged */
-export async function readBody(entry: StoredEntry): Promise<Uint8Array<ArrayBuffer>> {
-  const payload = await readPayload(entry);
-  return new Uint8Array(payload.subarray(payload.length - entry.bodyBytes));
+/** The body, in memory of the pool. @throws PermanentError when the bytes are damaged */
+export async function readBody(entry: StoredEntry, bodies: BodyPool): Promise<Buffer> {
+  const record = bodies.take(entry.place.bytes);
+  try {
+    await readInto(record, entry);
+    return bodies.slice(record, record.length - entry.bodyBytes, record.length);
+  } catch (error) {
+    bodies.give(record);
+    throw error;
+  }
 }
 
 /** What is left of a damaged body, as far as the disk gives it. */
-export async function salvageBody(entry: StoredEntry): Promise<Uint8Array<ArrayBuffer>> {
+export async function salvageBody(entry: StoredEntry): Promise<Uint8Array> {
   const { segment, offset, bytes } = entry.place;
   const body = new Uint8Array(entry.bodyBytes);
   await segment.read(body, offset + bytes - entry.bodyBytes).catch(() => undefined);
