@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BodyPool } from '../edge/body-pool.js';
+import { freeMemory } from '../edge/free-memory.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -82,7 +83,9 @@ export class Acceptor {
       if (encoding === 'json') {
         const made = await this.thread.json({ signal, body, window });
         this.bodies.give(body);
-        return { body: this.bodies.copyOf(made.body), result: made.result };
+        const kept = this.bodies.copyOf(made.body);
+        freeMemory(made.body);
+        return { body: kept, result: made.result };
       }
       if (body.length > MAX_INLINE_CHECK_BYTES)
         return { body, result: await this.thread.check({ signal, body, window }) };

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip, inflate, inflateRaw } from 'node:zlib';
 import type { BodyPool } from '../edge/body-pool.js';
+import { freeMemory } from '../edge/free-memory.js';
 import { AppError } from '../errors.js';
 
 const gunzipAsync = promisify(gunzip);
@@ -74,6 +75,7 @@ export function readBody(
     };
     let isWhole = false;
     const drop = (error: unknown) => {
+      request.on('data', freeMemory);
       request.resume();
       fail(error);
     };
@@ -88,6 +90,7 @@ export function readBody(
       if (needed > body.length)
         body = pool.grow(body, used, Math.max(needed, Math.min(body.length * 2, maxBytes)));
       chunk.copy(body, used);
+      freeMemory(chunk);
       used = needed;
       if (used > reserved) makeRoom(Math.min(Math.max(used, reserved * 2), length ?? maxBytes));
     };
@@ -130,7 +133,10 @@ export async function decompress(
   };
   try {
     // zlib brings memory of its own; what is kept of it is kept here.
-    return pool.copyOf(await decompressorOf(body, compression)(body, options));
+    const inflated = await decompressorOf(body, compression)(body, options);
+    const kept = pool.copyOf(inflated);
+    freeMemory(inflated);
+    return kept;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw tooLarge('decompressed body', maxBytes);

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { BodyPool } from '../edge/body-pool.js';
 import { type ByteBudget, Holding } from '../edge/byte-budget.js';
 import type { Credentials } from '../edge/credentials.js';
+import { freeMemory } from '../edge/free-memory.js';
 import { assertPermission } from '../edge/scope.guard.js';
 import { AppError } from '../errors.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -167,7 +168,7 @@ function dropRest(request: IncomingMessage): Promise<void> {
       resolve();
     });
     request.once('end', resolve);
-    request.resume();
+    request.on('data', freeMemory);
   });
 }
 
