@@ -167,7 +167,7 @@ async function naive(): Promise<void> {
 /** p99 of the event loop's lag, from the program's own metrics; reading resets it. */
 async function eventLoopLagMs(server: ServerUnderTest): Promise<number> {
   const text = await (await fetch(`${server.api}/metrics`)).text();
-  return Number(/^nodejs_eventloop_lag_p99_seconds (\S+)/m.exec(text)?.[1]) * 1000;
+  return Number(/^telemetryflow_event_loop_lag_seconds\{quantile="0.99"\} (\S+)/m.exec(text)?.[1]) * 1000;
 }
 
 async function halfRate(rates: Partial<Record<Signal, number>>): Promise<void> {
