@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Quotas } from '../edge/quota.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
@@ -25,6 +26,7 @@ export class Acceptor {
     private readonly thread: TranscodeThread,
     private readonly retentionDays: number,
     private readonly counters: IngestCounters,
+    private readonly quotas: Pick<Quotas, 'count'>,
     private readonly nowMs: () => number = Date.now,
   ) {}
 
@@ -41,13 +43,14 @@ export class Acceptor {
     body: Buffer<ArrayBuffer>,
   ): Promise<Accepted> {
     const receivedAtMs = this.nowMs();
+    const bytes = body.length;
     const window: TimeWindow = { receivedAtMs, retentionDays: this.retentionDays };
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
     const contentHash = createHash('sha256').update(body).digest().subarray(0, 16);
     const checked = await this.check(signal, encoding, body, window);
     const { items, rejected } = checked.result;
     const message = explain(checked.result);
-    this.counters.received(signal, items, rejected, body.length);
+    this.counters.received(signal, items, rejected, bytes);
     if (items === rejected) return { rejected, message };
     reach('request-read');
     const added = await this.queue.add({
@@ -62,7 +65,10 @@ export class Acceptor {
       note: message,
     });
     reach('journal-synced');
-    if (!added.duplicate) return { rejected, message };
+    if (!added.duplicate) {
+      this.quotas.count(scope, items - rejected, bytes);
+      return { rejected, message };
+    }
     this.counters.duplicate(signal, items);
     return { rejected: added.rejected, message: added.note };
   }
