@@ -169,7 +169,8 @@ describe('A tenant’s quota', () => {
     readSuccess(await send(six), 'logs', 'json', 200);
     for (let n = 0; n < 5; n++) readSuccess(await send(six), 'logs', 'json', 200);
     assert.equal(readSuccess(await send(encode('logs', 'json', rejected)), 'logs', 'json', 200).rejected, 20);
-    readSuccess(await send(logs(4)), 'logs', 'json', 200);
+    const four = logs(4);
+    readSuccess(await send(four), 'logs', 'json', 200);
     const answer = await send(logs(1));
     assert.equal(answer.status, 429);
     assert.deepEqual(JSON.parse(answer.body.toString()), {
@@ -183,7 +184,7 @@ describe('A tenant’s quota', () => {
     await program.stop();
     program = await Server.start(join(folder, 'data'), { DATABASE_URL: server.url });
     assert.equal((await send(logs(1))).status, 429);
-    const [{ items }] = await postgres.query<{ items: string }>('SELECT items FROM tenant_usage');
-    assert.equal(items, '10');
+    const sql = 'SELECT items::integer, bytes::integer FROM tenant_usage';
+    assert.deepEqual(await postgres.query(sql), [{ items: 10, bytes: six.length + four.length }]);
   });
 });
