@@ -21,9 +21,12 @@ export interface LimitVerdict {
 /** Ten attempts a minute: enough for a person who forgot, too few to guess a password. */
 const LOGIN: Limit = { limit: 10, ttlMs: 60_000 };
 
+const WARNING_INTERVAL_MS = 60_000;
+
 /** How many requests of whom are let in. Every transport asks this one. */
 export class RateLimiter {
   private readonly limits: Readonly<Record<LimitProfile, Limit>>;
+  private nextWarningAtMs = 0;
 
   /**
    * @param own buckets of this process: all there is without `shared`, and what goes on while that is away
@@ -71,10 +74,17 @@ export class RateLimiter {
     try {
       return verdictOf(await shared.take(key, limit, 1), limit);
     } catch (error) {
-      // Its going away was logged once, by the connection; what else can go wrong must be seen.
-      if (shared.isUp) this.log.warn({ err: error }, 'A shared rate limit could not be read');
+      this.warnOfRefusal(shared, error);
       return verdictOf(this.own.take(key, limit, 1), limit);
     }
+  }
+
+  /** Redis full or read-only must be seen, but not once per request; its going away is logged by the connection. */
+  private warnOfRefusal(shared: SharedBucketStore, error: unknown): void {
+    const nowMs = performance.now();
+    if (!shared.isUp || nowMs < this.nextWarningAtMs) return;
+    this.nextWarningAtMs = nowMs + WARNING_INTERVAL_MS;
+    this.log.warn({ err: error }, 'Shared rate limits cannot be used; each process has its own');
   }
 }
 
