@@ -27,11 +27,13 @@ function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? -1)));
 }
 
-/** The real program, as `npm start` runs it, on free ports with an empty data folder. */
+/** The real program, as `npm start` runs it, on free ports with an empty data folder and without rate limits. */
 export async function startServer(env: Record<string, string> = {}): Promise<ServerUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-bench-'));
+  const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
+  const settings = { DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'warn', ...unlimited };
   const child = spawn(process.execPath, [here('../src/bin.cjs'), 'start'], {
-    env: { ...process.env, DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'warn', ...env },
+    env: { ...process.env, ...settings, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = exitOf(child);

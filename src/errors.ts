@@ -29,7 +29,7 @@ export type ErrorCode = keyof typeof CATALOGUE;
 export interface ErrorOptions {
   /** What a program can act on: the field, what was given, what is allowed. */
   details?: unknown;
-  /** Seconds a client should wait before it tries again; sent as `Retry-After`. Keep it at 1 or 2. */
+  /** Seconds a client should wait before it tries again; sent as `Retry-After`. Keep it at 1 or 2 where that is true. */
   retryAfterSeconds?: number;
   cause?: unknown;
 }

@@ -5,7 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { FastifyInstance } from 'fastify';
 import { AppModule } from './app.module.js';
 import type { Config } from './config.js';
-import { lockDataDir } from './connections/data-dir-lock.js';
+import { lockDataDir } from './data-dir-lock.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';

@@ -16,6 +16,7 @@ const LAYERS = [
   ['native'],
   ['otlp'],
   ['edge'],
+  ['memory'],
 ];
 const FEATURES = LAYERS[0];
 const MAX_FILES_PER_ROOM = 16;

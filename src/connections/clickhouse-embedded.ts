@@ -15,13 +15,15 @@ import { StartupError } from '../errors.js';
 import type { ClickHouseDriver, ClickHouseStats } from './clickhouse.js';
 import {
   bindParameters,
+  INSERT_SETTINGS,
+  type NativeInsert,
+  nativeInsertSql,
   quoteName,
   quoteString,
   readStatement,
   settingList,
 } from './clickhouse-statement.js';
 import { engineBudget, forgetMissingParts, writeEngineConfig } from './engine-config.js';
-import { INSERT_SETTINGS, type NativeInsert, nativeInsertSql } from './native-insert.js';
 import { SessionPool } from './session-pool.js';
 
 type Connection = NonNullable<ClickHouseClientConfigOptions['connection']>;

@@ -5,7 +5,7 @@ import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClickHouse } from './clickhouse.js';
 import { isRetryable } from './clickhouse-errors.js';
-import type { NativeInsert } from './native-insert.js';
+import type { NativeInsert } from './clickhouse-statement.js';
 
 /** A Native block of one UInt64 and one String column, built by hand: ClickHouse's NativeFormat documentation. */
 export function nativeBlock(numbers: number[], texts: string[]): Buffer {

@@ -1,8 +1,14 @@
 import { open } from 'node:fs/promises';
 import { ClickHouseLogLevel, createClient, drainStream } from '@clickhouse/client';
 import type { ClickHouseDriver, ClickHouseStats } from './clickhouse.js';
-import { quoteName, quoteString, settingList } from './clickhouse-statement.js';
-import { INSERT_SETTINGS, type NativeInsert, nativeInsertSql } from './native-insert.js';
+import {
+  INSERT_SETTINGS,
+  type NativeInsert,
+  nativeInsertSql,
+  quoteName,
+  quoteString,
+  settingList,
+} from './clickhouse-statement.js';
 
 export interface ServerOptions {
   url: string;

@@ -1,7 +1,6 @@
 import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickhouse/client';
 import type { Config } from '../config.js';
-import { assertRead } from './clickhouse-statement.js';
-import type { NativeInsert } from './native-insert.js';
+import { assertRead, type NativeInsert } from './clickhouse-statement.js';
 import type { PoolStats } from './session-pool.js';
 
 export interface ReadOptions {

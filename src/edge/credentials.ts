@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { AppError } from '../errors.js';
 import type { Identities, Principal } from './principal.js';
+import { isForwarded } from './remote-address.js';
 import type { Scope } from './scope.js';
 
 const loopback = new BlockList();
@@ -17,6 +18,7 @@ export function isLoopback(address: string | undefined): boolean {
 /** What a request says about who sends it. */
 export interface Caller {
   readonly headers: IncomingHttpHeaders;
+  /** As `remoteAddress()` in remote-address.ts finds it. */
   readonly remoteAddress: string | undefined;
 }
 
@@ -91,8 +93,7 @@ function credentialOf(headers: IncomingHttpHeaders): string | undefined {
  * its own at 127.0.0.1 (DNS rebinding), so the name that was asked for must be this machine's too.
  */
 function isDirectFromLoopback({ headers, remoteAddress }: Caller): boolean {
-  const forwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined;
-  return isLoopback(remoteAddress) && !forwarded && namesThisMachine(headers.host);
+  return isLoopback(remoteAddress) && !isForwarded(headers) && namesThisMachine(headers.host);
 }
 
 function namesThisMachine(host: string | undefined): boolean {

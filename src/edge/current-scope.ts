@@ -3,8 +3,11 @@ import { AppError } from '../errors.js';
 import type { Principal } from './principal.js';
 import type { Scope } from './scope.js';
 
-/** A request that the guard has let through. */
+/** A request on its way through the guards. */
 export interface ScopedRequest {
+  /** Who sends it, or why that is not known: found out once, by the guard that needs it first. */
+  identified?: Promise<Principal>;
+  /** Set when the scope guard has let it through. */
   principal?: Principal;
 }
 

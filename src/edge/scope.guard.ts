@@ -1,10 +1,12 @@
+import type { BlockList } from 'node:net';
 import { type CanActivate, type ExecutionContext, Inject, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../errors.js';
 import { Credentials } from './credentials.js';
 import type { ScopedRequest } from './current-scope.js';
-import type { Permission } from './principal.js';
+import type { Permission, Principal } from './principal.js';
+import { senderOf, TRUSTED_PROXIES } from './remote-address.js';
 
 const PUBLIC = 'telemetryflow:public';
 const REQUIRES = 'telemetryflow:requires';
@@ -15,28 +17,43 @@ export const Public = () => SetMetadata(PUBLIC, true);
 /** What a credential must be allowed to do here; of a class for all its routes, of a method for that one. */
 export const Requires = (permission: Permission) => SetMetadata(REQUIRES, permission);
 
+export function isPublic(reflector: Reflector, context: ExecutionContext): boolean {
+  return reflector.getAllAndOverride<boolean>(PUBLIC, [context.getHandler(), context.getClass()]) ?? false;
+}
+
 /** Guards every route: it is marked public, or says which permission it takes and has a principal with it. */
 @Injectable()
 export class ScopeGuard implements CanActivate {
   constructor(
     @Inject(Credentials) private readonly credentials: Credentials,
+    @Inject(TRUSTED_PROXIES) private readonly proxies: BlockList | undefined,
     @Inject(Reflector) private readonly reflector: Reflector,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
+    if (isPublic(this.reflector, context)) return true;
     const places = [context.getHandler(), context.getClass()];
-    if (this.reflector.getAllAndOverride<boolean>(PUBLIC, places)) return true;
     const permission = this.reflector.getAllAndOverride<Permission>(REQUIRES, places);
     if (!permission) throw new AppError('INTERNAL', 'This route does not say which permission it requires.');
     const request = context.switchToHttp().getRequest<FastifyRequest & ScopedRequest>();
-    const principal = await this.credentials.resolve({
-      headers: request.headers,
-      remoteAddress: request.socket.remoteAddress,
-    });
+    const principal = await identify(request, this.credentials, this.proxies);
     request.principal = principal;
     assertPermission(principal.permissions, permission);
     return true;
   }
+}
+
+/** Who sends a request, found out once for all guards. @throws AppError as `Credentials.resolve` does */
+export function identify(
+  request: FastifyRequest & ScopedRequest,
+  credentials: Credentials,
+  proxies: BlockList | undefined,
+): Promise<Principal> {
+  request.identified ??= credentials.resolve({
+    headers: request.headers,
+    remoteAddress: senderOf(request, proxies),
+  });
+  return request.identified;
 }
 
 /** @throws AppError PERMISSION_DENIED naming the permission that is missing */

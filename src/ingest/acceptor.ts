@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { BodyPool } from '../edge/body-pool.js';
-import { freeMemory } from '../edge/free-memory.js';
+import type { Quotas } from '../edge/quota.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
+import type { BodyPool } from '../memory/body-pool.js';
+import { freeMemory } from '../memory/free-memory.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import { type CheckResult, checkBody, type TimeWindow } from '../otlp/check.js';
 import type { IngestQueue } from '../queue/ingest-queue.js';
@@ -28,6 +29,7 @@ export class Acceptor {
     private readonly bodies: BodyPool,
     private readonly retentionDays: number,
     private readonly counters: IngestCounters,
+    private readonly quotas: Pick<Quotas, 'count'>,
     private readonly nowMs: () => number = Date.now,
   ) {}
 
@@ -39,8 +41,8 @@ export class Acceptor {
    */
   async accept(scope: Scope, signal: Signal, encoding: Encoding, body: Buffer): Promise<Accepted> {
     const receivedAtMs = this.nowMs();
+    const bytes = body.length;
     const window: TimeWindow = { receivedAtMs, retentionDays: this.retentionDays };
-    const receivedBytes = body.length;
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
     const contentHash = createHash('sha256').update(body).digest().subarray(0, 16);
     const checked = await this.check(signal, encoding, body, window);
@@ -48,7 +50,7 @@ export class Acceptor {
     try {
       const { items, rejected } = checked.result;
       const message = explain(checked.result);
-      this.counters.received(signal, items, rejected, receivedBytes);
+      this.counters.received(signal, items, rejected, bytes);
       if (items === rejected) return { rejected, message };
       reach('request-read');
       const added = await this.queue.add({
@@ -63,8 +65,11 @@ export class Acceptor {
         note: message,
       });
       reach('journal-synced');
-      isQueued = !added.duplicate;
-      if (!added.duplicate) return { rejected, message };
+      if (!added.duplicate) {
+        isQueued = true;
+        this.quotas.count(scope, items - rejected, bytes);
+        return { rejected, message };
+      }
       this.counters.duplicate(signal, items);
       return { rejected: added.rejected, message: added.note };
     } finally {

@@ -4,8 +4,8 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
-import { BodyPool } from '../edge/body-pool.js';
 import { AppError } from '../errors.js';
+import { BodyPool } from '../memory/body-pool.js';
 import { ClientGone, compressionOf, decompress, readBody } from './body.js';
 
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;

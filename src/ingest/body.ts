@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip, inflate, inflateRaw } from 'node:zlib';
-import type { BodyPool } from '../edge/body-pool.js';
-import { freeMemory } from '../edge/free-memory.js';
 import { AppError } from '../errors.js';
+import type { BodyPool } from '../memory/body-pool.js';
+import { freeMemory } from '../memory/free-memory.js';
 
 const gunzipAsync = promisify(gunzip);
 const inflateAsync = promisify(inflate);

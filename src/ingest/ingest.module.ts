@@ -1,15 +1,20 @@
+import type { BlockList } from 'node:net';
 import { join } from 'node:path';
 import { Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { CONFIG, type Config } from '../config.js';
 import { ClickHouse } from '../connections/clickhouse.js';
-import { BodyPool } from '../edge/body-pool.js';
-import { ByteBudget } from '../edge/byte-budget.js';
 import { Credentials } from '../edge/credentials.js';
+import { QUOTAS, type Quotas } from '../edge/quota.js';
+import { RateLimiter } from '../edge/rate-limiter.js';
+import { TRUSTED_PROXIES } from '../edge/remote-address.js';
 import { LOGGER } from '../log.js';
+import { BodyPool } from '../memory/body-pool.js';
+import { ByteBudget } from '../memory/byte-budget.js';
 import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { Acceptor } from './acceptor.js';
+import { Admission } from './admission.js';
 import { IngestionWorker } from './ingestion.worker.js';
 import { OtlpHttp } from './otlp-http.js';
 import { TranscodeThread } from './thread.js';
@@ -32,20 +37,28 @@ const THREAD_HEAP_MB = 512;
     { provide: BATCH_THREAD, useFactory: () => new TranscodeThread('otlp-batch', THREAD_HEAP_MB) },
     {
       provide: Acceptor,
-      inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters],
+      inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters, QUOTAS],
       useFactory: (
         queue: IngestQueue,
         thread: TranscodeThread,
         bodies: BodyPool,
         config: Config,
         counters: IngestCounters,
-      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters),
+        quotas: Quotas,
+      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters, quotas),
+    },
+    {
+      provide: Admission,
+      inject: [Credentials, RateLimiter, QUOTAS],
+      useFactory: (credentials: Credentials, limiter: RateLimiter, quotas: Quotas) =>
+        new Admission(credentials, limiter, quotas),
     },
     {
       provide: OtlpHttp,
-      inject: [Credentials, BodyPool, Acceptor, CONFIG, IngestCounters, LOGGER],
+      inject: [Admission, TRUSTED_PROXIES, BodyPool, Acceptor, CONFIG, IngestCounters, LOGGER],
       useFactory: (
-        credentials: Credentials,
+        admission: Admission,
+        proxies: BlockList | undefined,
         bodies: BodyPool,
         acceptor: Acceptor,
         config: Config,
@@ -57,7 +70,7 @@ const THREAD_HEAP_MB = 512;
           MAX_WAIT_MS,
         );
         const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
-        return new OtlpHttp(credentials, budget, bodies, acceptor, limits, counters, log);
+        return new OtlpHttp(admission, proxies, budget, bodies, acceptor, limits, counters, log);
       },
     },
     {

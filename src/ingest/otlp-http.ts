@@ -1,14 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
-import type { BodyPool } from '../edge/body-pool.js';
-import { type ByteBudget, Holding } from '../edge/byte-budget.js';
-import type { Credentials } from '../edge/credentials.js';
-import { freeMemory } from '../edge/free-memory.js';
-import { assertPermission } from '../edge/scope.guard.js';
+import { rateLimitHeaders } from '../edge/rate-limiter.js';
+import { senderOf } from '../edge/remote-address.js';
 import { AppError } from '../errors.js';
+import type { BodyPool } from '../memory/body-pool.js';
+import { type ByteBudget, Holding } from '../memory/byte-budget.js';
+import { freeMemory } from '../memory/free-memory.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { Signal } from '../signal.js';
 import type { Acceptor } from './acceptor.js';
+import type { Admission } from './admission.js';
 import {
   announcedLength,
   ClientGone,
@@ -35,14 +37,15 @@ export interface OtlpHttpLimits {
 }
 
 /**
- * OTLP over HTTP, on plain Node requests so that both ports share it: who are you, is there room, read, decompress,
- * accept, answer. Every exit is a `google.rpc.Status` or an `Export*ServiceResponse` in the request's encoding.
+ * OTLP over HTTP, on plain Node requests so that both ports share it: who are you, how much may you send, is there room,
+ * read, decompress, accept, answer. Every exit is a `google.rpc.Status` or an `Export*ServiceResponse` in the request's encoding.
  */
 export class OtlpHttp {
   private stopping = false;
 
   constructor(
-    private readonly credentials: Credentials,
+    private readonly admission: Admission,
+    private readonly proxies: BlockList | undefined,
     private readonly budget: ByteBudget,
     private readonly bodies: BodyPool,
     private readonly acceptor: Acceptor,
@@ -87,11 +90,12 @@ export class OtlpHttp {
         `Content-Type ${request.headers['content-type'] ?? '(none)'} is not supported; use application/x-protobuf or application/json.`,
       );
     }
-    const principal = await this.credentials.resolve({
-      headers: request.headers,
-      remoteAddress: request.socket.remoteAddress,
-    });
-    assertPermission(principal.permissions, 'ingest');
+    const principal = await this.admission.admit(
+      { headers: request.headers, remoteAddress: senderOf(request, this.proxies) },
+      (verdict) => {
+        for (const [name, value] of rateLimitHeaders(verdict)) response.setHeader(name, value);
+      },
+    );
     const compression = compressionOf(request.headers['content-encoding']);
     const length = announcedLength(request, this.limits.maxBodyBytes);
     const accepted = await this.withBody(request, length, compression, (body) =>

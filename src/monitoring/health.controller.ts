@@ -2,8 +2,12 @@ import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { Postgres } from '../connections/postgres.js';
+import { Redis } from '../connections/redis.js';
 import { Public } from '../edge/scope.guard.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+
+/** What is still done while Redis is away, only less well; so it is not needed to be ready. */
+const WITHOUT_REDIS = 'rate limits per process';
 
 /** Is the process alive; are the things that it needs there. */
 @Public()
@@ -12,6 +16,7 @@ export class HealthController {
   constructor(
     @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
     @Inject(Postgres) private readonly postgres: Postgres,
+    @Inject(Redis) private readonly redis: Redis | undefined,
     @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
   ) {}
 
@@ -20,15 +25,24 @@ export class HealthController {
     return { status: 'up' };
   }
 
-  /** 200 when every dependency answers, else 503; either way one entry per dependency. */
+  /** 200 when every dependency that is needed answers, else 503; either way one entry per dependency. */
   @Get('ready')
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
-    const [clickhouse, postgres] = await Promise.all([this.clickhouse.health(), this.postgres.health()]);
+    const [clickhouse, postgres, redis] = await Promise.all([
+      this.clickhouse.health(),
+      this.postgres.health(),
+      this.redis?.health(),
+    ]);
     const up = clickhouse.status === 'up' && postgres.status === 'up';
     reply.status(up ? 200 : 503);
     return {
       status: up ? 'up' : 'down',
-      dependencies: { clickhouse, postgres, queue: { status: 'up', ...this.queue.stats() } },
+      dependencies: {
+        clickhouse,
+        postgres,
+        ...(redis && { redis: redis.status === 'up' ? redis : { ...redis, degraded: WITHOUT_REDIS } }),
+        queue: { status: 'up', ...this.queue.stats() },
+      },
     };
   }
 }

@@ -1,4 +1,4 @@
-import type { BodyPool } from '../edge/body-pool.js';
+import type { BodyPool } from '../memory/body-pool.js';
 import { SIGNALS, type Signal } from '../signal.js';
 import type { WaitingLane } from './ingest-queue.js';
 import { Lanes, ownerKey } from './lanes.js';

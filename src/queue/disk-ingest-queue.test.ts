@@ -12,8 +12,8 @@ import {
   temporaryDirectory,
   textsOf,
 } from '../../test/support/queue-entries.js';
-import { BodyPool } from '../edge/body-pool.js';
 import { AppError, PermanentError } from '../errors.js';
+import { BodyPool } from '../memory/body-pool.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
 import type { DiskQueueOptions } from './queue-startup.js';
 

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { BodyPool } from '../edge/body-pool.js';
 import { ensureDirectory, readWhole, writeDurably } from '../journal/durable-files.js';
 import { type FileSystem, realFileSystem } from '../journal/file-system.js';
 import { type Recovered, recoverJournal } from '../journal/recovery.js';
 import type { Report } from '../journal/report.js';
 import { SeenBodies } from '../journal/seen-bodies.js';
 import { SpaceReserve } from '../journal/space-reserve.js';
+import { BodyPool } from '../memory/body-pool.js';
 import { Backlog } from './backlog.js';
 import { FailedSet } from './failed-set.js';
 import { ownerKey } from './lanes.js';

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { CONFIG, type Config } from '../config.js';
-import { BodyPool } from '../edge/body-pool.js';
 import { LOGGER } from '../log.js';
+import { BodyPool } from '../memory/body-pool.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
 import { INGEST_QUEUE } from './ingest-queue.js';
 

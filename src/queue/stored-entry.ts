@@ -1,9 +1,9 @@
-import type { BodyPool } from '../edge/body-pool.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError, PermanentError } from '../errors.js';
 import { errorCode } from '../journal/durable-files.js';
 import type { Place } from '../journal/journal.js';
 import { readRecord } from '../journal/record.js';
+import type { BodyPool } from '../memory/body-pool.js';
 import type { Signal } from '../signal.js';
 import type { IngestBatch } from './ingest-queue.js';
 import type { EntryMeta } from './queue-records.js';

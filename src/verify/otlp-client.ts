@@ -9,6 +9,7 @@ type Item = Record<string, unknown>;
 
 const POLL_MS = 50;
 const REQUEST_TIMEOUT_MS = 10_000;
+const MAX_RETRY_AFTER_SECONDS = 5;
 
 /** A running server from outside: OTLP in, query API out. */
 export class OtlpClient {
@@ -65,7 +66,18 @@ export class OtlpClient {
     }
   }
 
+  /** Waits, as every client should, where a rate limit says for how long; not for a quota that is used up. */
   private async fetch(url: string, init: RequestInit): Promise<Response> {
+    for (;;) {
+      const response = await this.fetchOnce(url, init);
+      const retryAfterSeconds = Number(response.headers.get('retry-after'));
+      if (response.status !== 429 || !(retryAfterSeconds <= MAX_RETRY_AFTER_SECONDS)) return response;
+      await response.arrayBuffer();
+      await sleep(retryAfterSeconds * 1000);
+    }
+  }
+
+  private async fetchOnce(url: string, init: RequestInit): Promise<Response> {
     const authorization = this.key ? { authorization: `Bearer ${this.key}` } : undefined;
     try {
       return await fetch(url, {

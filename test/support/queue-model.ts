@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { BodyPool } from '../../src/edge/body-pool.js';
 import { AppError } from '../../src/errors.js';
 import type { JournalReport } from '../../src/journal/report.js';
+import { BodyPool } from '../../src/memory/body-pool.js';
 import { DiskIngestQueue } from '../../src/queue/disk-ingest-queue.js';
 import type { IngestBatch } from '../../src/queue/ingest-queue.js';
 import type { Signal } from '../../src/signal.js';

@@ -106,13 +106,15 @@ export class Server {
   ) {}
 
   /**
-   * Starts on free ports and resolves when it listens.
+   * Starts on free ports, without rate limits unless `env` sets them, and resolves when it listens.
    *
    * @throws StartFailed when it ends before
    */
   static async start(dataDir: string, env: Record<string, string> = {}): Promise<Server> {
     const startedAt = performance.now();
-    const settings = { DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'info', ...env };
+    const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
+    const ports = { PORT: '0', OTLP_HTTP_PORT: '0' };
+    const settings = { DATA_DIR: dataDir, ...ports, LOG_LEVEL: 'info', ...unlimited, ...env };
     const program = new Program(['start'], settings);
     while (program.isRunning && performance.now() - startedAt < MAX_START_MS) {
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(program.stdout)?.[1];

@@ -1,6 +1,6 @@
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { StartupError } from '../errors.js';
+import { StartupError } from './errors.js';
 
 /** Who holds a lock. `started` tells a process from a later one that was given the same pid. */
 interface Holder {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { StartupError } from '../errors.js';
 import { lockDataDir } from './data-dir-lock.js';
+import { StartupError } from './errors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-lock-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
