@@ -88,13 +88,19 @@ export class TenantsApp {
     return new TenantsApp(postgres, app, principals);
   }
 
-  /** @param as name of a principal; undefined: no credential */
+  /**
+   * @param as name of a principal; undefined: no credential
+   * @param body a string is sent as it is
+   */
   async request(as: string | undefined, method: Method, path: string, body?: unknown): Promise<Answer> {
     const answer = await this.app.inject({
       method,
       url: `/api/v1${path}`,
-      headers: as === undefined ? {} : { authorization: `Bearer ${as}` },
-      ...(body === undefined ? {} : { payload: body as object }),
+      headers: {
+        ...(as === undefined ? {} : { authorization: `Bearer ${as}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     return { status: answer.statusCode, body: answer.body === '' ? undefined : answer.json() };
   }
