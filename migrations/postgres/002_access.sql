@@ -130,6 +130,8 @@ CREATE TABLE audit_log (
     details jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX audit_log_organization ON audit_log (organization_id, id DESC);
+-- A time range long ago, or one with few rows, is not looked for through all that came after.
+CREATE INDEX audit_log_organization_at ON audit_log (organization_id, at);
 
 CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -3,11 +3,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { AppError } from '../errors.js';
 import { LOGGER } from '../log.js';
+import { AUDIT, type AuditTrail } from './audit.js';
+import type { ScopedRequest } from './current-scope.js';
 
 /** Turns every error of an API route into the contract's body; the only place that does. */
 @Catch()
 export class ErrorFilter implements ExceptionFilter {
-  constructor(@Inject(LOGGER) private readonly log: Logger) {}
+  constructor(
+    @Inject(LOGGER) private readonly log: Logger,
+    @Inject(AUDIT) private readonly audit: AuditTrail,
+  ) {}
 
   catch(thrown: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
@@ -16,6 +21,7 @@ export class ErrorFilter implements ExceptionFilter {
     const error = toAppError(thrown);
     if (error.status >= 500)
       this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
+    if (error.status === 401 || error.status === 403) this.recordRefusal(request, error);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
     reply.status(error.status).send({
       status: error.status,
@@ -27,6 +33,11 @@ export class ErrorFilter implements ExceptionFilter {
       timestamp: new Date().toISOString(),
       correlation_id: request.id,
     });
+  }
+
+  private recordRefusal(request: FastifyRequest & ScopedRequest, { code }: AppError): void {
+    const { principal, ip, id, method, url } = request;
+    this.audit.refuse({ code, principal, remoteAddress: ip, correlationId: id, method, url });
   }
 }
 

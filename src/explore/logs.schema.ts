@@ -1,7 +1,15 @@
 import { z } from 'zod';
+import {
+  type AttributePrefix,
+  hexId,
+  names,
+  oneOf,
+  pageFields,
+  text,
+  timeFields,
+} from '../edge/request.schema.js';
 import type { SearchTerm } from '../store/logs.js';
 import { severityNumber } from '../store/logs.js';
-import { type AttributePrefix, hexId, names, oneOf, pageFields, text, timeFields } from './query.schema.js';
 
 /** `attr.<key>=v` of the record or span itself, `resource.<key>=v` of its resource. */
 export const RECORD_PREFIXES: AttributePrefix[] = [

@@ -1,8 +1,10 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
+import { resolveRange } from '../edge/time.js';
 import { listMetricNames } from '../store/metric-names.js';
 import { listMetricPoints } from '../store/metric-points.js';
 import { queryMetric } from '../store/metric-series.js';
@@ -14,8 +16,6 @@ import {
   metricQuery,
   stepFor,
 } from './metrics.schema.js';
-import { parseQuery, type RawQuery } from './query.schema.js';
-import { resolveRange } from './time.js';
 
 @Requires('read')
 @Controller('api/v1/metrics')

@@ -1,7 +1,4 @@
 import { z } from 'zod';
-import { AppError } from '../errors.js';
-import { AGGREGATIONS } from '../store/aggregation.js';
-import type { TimeRange } from '../store/statement.js';
 import {
   type AttributePrefix,
   name,
@@ -11,7 +8,10 @@ import {
   plain,
   text,
   timeFields,
-} from './query.schema.js';
+} from '../edge/request.schema.js';
+import type { TimeRange } from '../edge/time.js';
+import { AppError } from '../errors.js';
+import { AGGREGATIONS } from '../store/aggregation.js';
 
 /** `filter.<attr>=v`, `filter.resource.<attr>=v`. */
 export const METRIC_PREFIXES: AttributePrefix[] = [{ prefix: 'filter.', key: '' }];

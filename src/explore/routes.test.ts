@@ -15,6 +15,7 @@ import {
   TelemetryStore,
 } from '../../test/support/telemetry-store.js';
 import { ClickHouse } from '../connections/clickhouse.js';
+import { AUDIT } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
 import { ErrorFilter } from '../edge/error.filter.js';
 import { LOGGER } from '../log.js';
@@ -96,10 +97,11 @@ before(async () => {
   const providers = [
     { provide: ClickHouse, useValue: store.clickhouse },
     { provide: LOGGER, useValue: pino({ level: 'silent' }) },
+    { provide: AUDIT, useValue: { record: async () => undefined, refuse: () => undefined } },
   ];
   @Module({
     imports: [
-      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER] },
+      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER, AUDIT] },
       ExploreModule,
     ],
     providers: [

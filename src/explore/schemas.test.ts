@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { z } from 'zod';
+import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { AppError } from '../errors.js';
 import { logsQuery, parseTerms, RECORD_PREFIXES } from './logs.schema.js';
 import { METRIC_PREFIXES, metricQuery, stepFor } from './metrics.schema.js';
-import { parseQuery, type RawQuery } from './query.schema.js';
 import { servicesQuery } from './services.schema.js';
 import { tracesQuery } from './traces.schema.js';
 

@@ -1,13 +1,13 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
+import { resolveRange } from '../edge/time.js';
 import { listServices } from '../store/services.js';
 import { CallerSignal } from './caller-signal.js';
-import { parseQuery, type RawQuery } from './query.schema.js';
 import { servicesQuery } from './services.schema.js';
-import { resolveRange } from './time.js';
 
 @Requires('read')
 @Controller('api/v1/services')

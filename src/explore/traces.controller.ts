@@ -1,14 +1,14 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
+import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
+import { allTime, resolveRange } from '../edge/time.js';
 import { readTrace } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
 import { CallerSignal } from './caller-signal.js';
 import { RECORD_PREFIXES } from './logs.schema.js';
-import { parseQuery, type RawQuery } from './query.schema.js';
-import { allTime, resolveRange } from './time.js';
 import { traceQuery, tracesQuery } from './traces.schema.js';
 
 @Requires('read')

@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { hexId, milliseconds, names, oneOf, pageFields, text, timeFields, words } from './query.schema.js';
+import {
+  hexId,
+  milliseconds,
+  names,
+  oneOf,
+  pageFields,
+  text,
+  timeFields,
+  words,
+} from '../edge/request.schema.js';
 
 const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 

@@ -1,8 +1,10 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
+import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import type { Page, PageRequest } from './page.js';
 import { ORIGIN_COLUMNS, ORIGIN_IDENTITY, type Origin, type OriginRow, originOf } from './resource.js';
-import { type AttributeFilter, restrictByAttributes, TELEMETRY_TABLES, type TimeRange } from './statement.js';
+import { restrictByAttributes, TELEMETRY_TABLES } from './statement.js';
 import { type OrderedRow, readTimeOrdered } from './time-ordered.js';
 import {
   type Attributes,

@@ -1,5 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
+import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
 import { type Aggregation, type MetricKind, quantileOf, requireAggregation } from './aggregation.js';
 import { type Bucket, explicitBuckets, exponentialBuckets, quantile } from './histogram.js';
@@ -12,12 +14,10 @@ import {
 } from './metric-statements.js';
 import {
   Asking,
-  type AttributeFilter,
   attributeText,
   type Meta,
   restrictByAttributes,
   TELEMETRY_TABLES,
-  type TimeRange,
   Where,
 } from './statement.js';
 import { exactDouble } from './values.js';

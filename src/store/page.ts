@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
-import type { Meta, TimeRange } from './statement.js';
+import type { Meta } from './statement.js';
 
 /**
  * Where the next page begins: the sort key of the last row given, and the time range as it was resolved for the first

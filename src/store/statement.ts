@@ -1,13 +1,9 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable, isTooExpensive } from '../connections/clickhouse-errors.js';
+import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
-
-/** The half-open time range [from, to) of a question, in nanoseconds since 1970. */
-export interface TimeRange {
-  fromNs: bigint;
-  toNs: bigint;
-}
 
 export const TELEMETRY_TABLES = {
   traces: 'telemetry_traces',
@@ -93,8 +89,9 @@ export class Cost {
 
 /** How an answer was made. */
 export interface Meta {
-  source: 'raw';
+  source: 'raw' | 'postgresql';
   cache: 'miss';
+  /** By ClickHouse; 0 where it was not asked. */
   rows_read: number;
   bytes_read: number;
   elapsed_ms: number;
@@ -153,13 +150,6 @@ function explain(error: unknown): unknown {
   }
   if (!isRetryable(error)) return error;
   return new AppError('UNAVAILABLE', 'The telemetry store does not answer.', { cause: error });
-}
-
-/** A key names an attribute of the row itself, of its resource (`resource.<key>`), or the service. */
-export interface AttributeFilter {
-  key: string;
-  /** The value is one of these; compared as text (42, true, 1.5). '' also means present and empty. */
-  values: string[];
 }
 
 const RESOURCE_PREFIX = 'resource.';

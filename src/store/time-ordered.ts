@@ -1,5 +1,6 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import {
   copiesOfLast,
   estimateTotal,
@@ -9,7 +10,7 @@ import {
   pageAt,
   placeOf,
 } from './page.js';
-import { Asking, type TimeRange, Where } from './statement.js';
+import { Asking, Where } from './statement.js';
 
 /** A list of rows in the order of their time, as one of the tables keeps them. */
 export interface TimeOrderedQuestion<Row, Answer> {

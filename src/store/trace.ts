@@ -1,8 +1,9 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
 import { ORIGIN_COLUMNS, type Origin, type OriginRow, originOf } from './resource.js';
-import { Asking, type Meta, TELEMETRY_TABLES, type TimeRange, Where } from './statement.js';
+import { Asking, type Meta, TELEMETRY_TABLES, Where } from './statement.js';
 import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.js';
 
 /** Spans of one trace that are given at most; a trace with more is `partial`. */

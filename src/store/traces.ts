@@ -1,5 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
+import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
+import type { TimeRange } from '../edge/time.js';
 import {
   estimateTotal,
   extrapolate,
@@ -9,14 +11,7 @@ import {
   pageAt,
   placeOf,
 } from './page.js';
-import {
-  Asking,
-  type AttributeFilter,
-  restrictByAttributes,
-  TELEMETRY_TABLES,
-  type TimeRange,
-  Where,
-} from './statement.js';
+import { Asking, restrictByAttributes, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
 
 /** Of spans: a trace is found when one of its spans has all of it. */

@@ -1,5 +1,10 @@
 import { AppError } from '../errors.js';
-import type { TimeRange } from '../store/statement.js';
+
+/** The half-open time range [from, to) of a question, in nanoseconds since 1970. */
+export interface TimeRange {
+  fromNs: bigint;
+  toNs: bigint;
+}
 
 /** A point in time as a client may write it: fixed, or relative to now. */
 export type TimeExpression = { unixNano: bigint } | { beforeNowNs: bigint };

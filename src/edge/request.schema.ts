@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { AppError } from '../errors.js';
-import type { AttributeFilter } from '../store/statement.js';
 import { parseTime, TIME_ALLOWED } from './time.js';
 
 /** What Fastify makes of a query string: a name given twice becomes a list. */
@@ -28,6 +27,19 @@ export const names = text((given) => {
   const list = given.split(',').map((item) => item.trim());
   return list.every((item) => item !== '') ? list : undefined;
 }, 'a comma-separated list');
+
+/** Text that PostgreSQL keeps as it is, and that no terminal or log takes for anything but text. */
+export const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
+
+const MAX_NAME = 200;
+const NAME = `a name of 1 to ${MAX_NAME} printable characters`;
+/** The name of a thing in a body. */
+export const nameField = z
+  .string({ error: NAME })
+  .trim()
+  .min(1, { error: NAME })
+  .max(MAX_NAME, { error: NAME })
+  .regex(PRINTABLE, { error: NAME });
 
 export const integer = (min: number, max: number) =>
   text((given) => {
@@ -101,6 +113,13 @@ export function parseQuery<Shape extends z.ZodRawShape>(
   throw new AppError('INVALID_ARGUMENT', `Bad query: ${details.map(sentence).join('; ')}.`, { details });
 }
 
+/** A key names an attribute of the row itself, of its resource (`resource.<key>`), or the service. */
+export interface AttributeFilter {
+  key: string;
+  /** The value is one of these; compared as text (42, true, 1.5). '' also means present and empty. */
+  values: string[];
+}
+
 /** `prefix` in the query string stands for the attribute `key` + the rest. */
 export interface AttributePrefix {
   prefix: string;
@@ -120,6 +139,56 @@ function detailsOf(issue: z.core.$ZodIssue, raw: RawQuery, known: string[]): Det
   }
   const field = issue.path.join('.');
   return [{ field, given: raw[field] ?? null, allowed: issue.message }];
+}
+
+/**
+ * Checks a JSON body. Unknown fields are refused, so that a misspelt one is not taken for done.
+ *
+ * @throws AppError INVALID_ARGUMENT, details [{field, given, allowed}] for all that is wrong; secrets, and whatever was sent
+ *   under a name that is not known, are not repeated
+ */
+export function parseBody<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  body: unknown,
+): z.output<z.ZodObject<Shape>> {
+  const parsed = schema.strict().safeParse(body);
+  if (parsed.success) return parsed.data;
+  const known = Object.keys(schema.shape);
+  const details = parsed.error.issues.flatMap((issue) => bodyDetails(issue, body, known));
+  throw new AppError('INVALID_ARGUMENT', `Bad body: ${details.map(sentence).join('; ')}.`, { details });
+}
+
+/** The same for a change: fields that are not given stay as they are, but there must be one. */
+export function parseChange<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  body: unknown,
+): Partial<z.output<z.ZodObject<Shape>>> {
+  const change = parseBody(schema.partial() as unknown as z.ZodObject<Shape>, body);
+  if (Object.keys(change).length > 0) return change;
+  const allowed = `at least one of ${Object.keys(schema.shape).join(', ')}`;
+  throw new AppError('INVALID_ARGUMENT', `There is nothing to change: give ${allowed}.`, {
+    details: [{ field: 'body', given: null, allowed }],
+  });
+}
+
+const SECRET = /password|secret|token/i;
+const MAX_SHOWN = 200;
+
+function bodyDetails(issue: z.core.$ZodIssue, body: unknown, known: string[]): Detail[] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    const allowed = path.length > 0 ? 'not there' : `a field of this body: ${known.join(', ')}`;
+    return issue.keys.map((key) => ({ field: [...path, key].join('.'), given: 'a value', allowed }));
+  }
+  if (path.length === 0) return [{ field: 'body', given: typeof body, allowed: 'a JSON object' }];
+  const given = path.reduce<unknown>((value, key) => (value as Record<string, unknown>)?.[key], body);
+  return [{ field: path.join('.'), given: shown(path, given), allowed: issue.message }];
+}
+
+function shown(path: string[], given: unknown): unknown {
+  if (given === undefined) return null;
+  if (path.some((name) => SECRET.test(name)) || typeof given === 'object') return `a ${typeof given}`;
+  return typeof given === 'string' ? given.slice(0, MAX_SHOWN) : given;
 }
 
 const sentence = ({ field, given, allowed }: Detail) =>

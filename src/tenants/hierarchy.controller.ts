@@ -1,0 +1,159 @@
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Patch, Post, Query } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { z } from 'zod';
+import { CurrentPrincipal } from '../edge/current-scope.js';
+import type { Principal } from '../edge/principal.js';
+import {
+  nameField,
+  pageFields,
+  parseBody,
+  parseChange,
+  parseQuery,
+  plain,
+  type RawQuery,
+} from '../edge/request.schema.js';
+import { Requires } from '../edge/scope.guard.js';
+import {
+  changeThing,
+  createOrganization,
+  createTenant,
+  createWorkspace,
+  listThings,
+  readThing,
+  removeThing,
+} from './hierarchy.js';
+import { Changes, CurrentDoing, type Doing } from './rows.js';
+
+const QUOTA = `a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, or null for none`;
+const quota = z.int({ error: QUOTA }).min(1, { error: QUOTA }).nullable();
+/** An id of another thing: what could not be one is answered like one that is not there. */
+const id = z.string({ error: 'an id' });
+
+export const organizationBody = z.object({ name: nameField });
+export const workspaceBody = z.object({ organization_id: id, name: nameField });
+export const tenantBody = z.object({
+  workspace_id: id,
+  name: nameField,
+  items_per_day: quota.optional(),
+  bytes_per_day: quota.optional(),
+});
+const workspaceChange = workspaceBody.omit({ organization_id: true });
+const tenantChange = tenantBody.omit({ workspace_id: true });
+
+const organizationsQuery = z.object(pageFields);
+const workspacesQuery = z.object({ organization_id: plain.optional(), ...pageFields });
+const tenantsQuery = z.object({
+  organization_id: plain.optional(),
+  workspace_id: plain.optional(),
+  ...pageFields,
+});
+
+// Reading is what every member may; a change asks for the role in the thing's own organization, which need not be the one
+// that the credential acts in.
+
+@Requires('read')
+@Controller('api/v1/organizations')
+export class OrganizationsController {
+  constructor(
+    @Inject(DataSource) private readonly source: DataSource,
+    @Inject(Changes) private readonly changes: Changes,
+  ) {}
+
+  @Get()
+  list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
+    return listThings(principal, this.source, 'organization', {}, parseQuery(organizationsQuery, raw));
+  }
+
+  @Get(':id')
+  read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
+    return readThing(principal, this.source, 'organization', id);
+  }
+
+  @Post()
+  create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
+    return createOrganization(doing, this.changes, parseBody(organizationBody, body));
+  }
+
+  @Patch(':id')
+  change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
+    return changeThing(doing, this.changes, 'organization', id, parseChange(organizationBody, body));
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {
+    return removeThing(doing, this.changes, 'organization', id);
+  }
+}
+
+@Requires('read')
+@Controller('api/v1/workspaces')
+export class WorkspacesController {
+  constructor(
+    @Inject(DataSource) private readonly source: DataSource,
+    @Inject(Changes) private readonly changes: Changes,
+  ) {}
+
+  @Get()
+  list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
+    const { organization_id, ...page } = parseQuery(workspacesQuery, raw);
+    return listThings(principal, this.source, 'workspace', { organization_id }, page);
+  }
+
+  @Get(':id')
+  read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
+    return readThing(principal, this.source, 'workspace', id);
+  }
+
+  @Post()
+  create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
+    return createWorkspace(doing, this.changes, parseBody(workspaceBody, body));
+  }
+
+  @Patch(':id')
+  change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
+    return changeThing(doing, this.changes, 'workspace', id, parseChange(workspaceChange, body));
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {
+    return removeThing(doing, this.changes, 'workspace', id);
+  }
+}
+
+@Requires('read')
+@Controller('api/v1/tenants')
+export class TenantsController {
+  constructor(
+    @Inject(DataSource) private readonly source: DataSource,
+    @Inject(Changes) private readonly changes: Changes,
+  ) {}
+
+  @Get()
+  list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
+    const { organization_id, workspace_id, ...page } = parseQuery(tenantsQuery, raw);
+    return listThings(principal, this.source, 'tenant', { organization_id, workspace_id }, page);
+  }
+
+  @Get(':id')
+  read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
+    return readThing(principal, this.source, 'tenant', id);
+  }
+
+  @Post()
+  create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
+    return createTenant(doing, this.changes, parseBody(tenantBody, body));
+  }
+
+  @Patch(':id')
+  change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
+    return changeThing(doing, this.changes, 'tenant', id, parseChange(tenantChange, body));
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {
+    return removeThing(doing, this.changes, 'tenant', id);
+  }
+}
