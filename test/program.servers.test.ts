@@ -31,7 +31,7 @@ describe('The program on servers', () => {
   });
 
   it('gives back every OTLP field exactly', async () => {
-    const result = await verifyOtlp({ endpoint: server.otlp, api: server.api });
+    const result = await verifyOtlp({ endpoint: server.otlp, api: server.api, key: server.key });
     assert.ok(result.compared > 10_000, `${result.compared} compared`);
     assert.equal(result.different, 0, result.report.join('\n').slice(0, 2000));
   });
@@ -54,15 +54,16 @@ describe('The program on servers', () => {
     });
     assert.equal(accepted.status, 200);
     const question = `${server.api}/api/v1/traces/${traceId}`;
-    assert.equal((await fetch(question)).status, 503);
+    const ask = () => fetch(question, { headers: { authorization: `Bearer ${server.key}` } });
+    assert.equal((await ask()).status, 503);
     assert.equal((await fetch(`${server.api}/health/ready`)).status, 503);
     assert.equal((await fetch(`${server.api}/health/live`)).status, 200);
     await sleep(1500);
     await clickhouse.start();
-    let answer = await fetch(question);
+    let answer = await ask();
     for (let tries = 0; answer.status !== 200 && tries < 200; tries++) {
       await sleep(100);
-      answer = await fetch(question);
+      answer = await ask();
     }
     const { spans } = (await answer.json()) as { spans: unknown[] };
     assert.equal(spans.length, 1);

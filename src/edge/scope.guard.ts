@@ -32,8 +32,12 @@ export class ScopeGuard implements CanActivate {
     const principal = await this.credentials.resolve({
       headers: request.headers,
       remoteAddress: request.socket.remoteAddress,
+      method: request.method,
     });
     request.principal = principal;
+    if (principal.kind === 'anonymous' && !principal.permissions.has(permission)) {
+      throw new AppError('UNAUTHENTICATED', 'A key or a login is required; without one only OTLP is taken.');
+    }
     assertPermission(principal.permissions, permission);
     return true;
   }
