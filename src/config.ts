@@ -242,7 +242,7 @@ export function describeConfig(env: Env = process.env): string {
     .map(([name, setting]) => {
       const value = env[name] || (setting.default ?? '(unset)');
       const shown = setting.secret && env[name] ? '(hidden)' : value;
-      return `${name.padEnd(24)}${String(shown).padEnd(26)}${setting.meaning}`;
+      return `${name.padEnd(26)}${String(shown).padEnd(26)}${setting.meaning}`;
     })
     .join('\n');
 }

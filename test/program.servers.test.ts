@@ -4,8 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyOtlp } from '../src/verify/verify-otlp.js';
 import { ClickHouseHttp } from './support/clickhouse-http.js';
+import { getJson } from './support/http.js';
 import { type PostgresServer, startPostgres } from './support/postgres-server.js';
-import { makeDataDir, Server } from './support/server.js';
+import { makeDataDir, Program, Server } from './support/server.js';
 
 /** The same program, given URLs: PostgreSQL is Debian's, ClickHouse the real engine behind its HTTP interface. */
 describe('The program on servers', () => {
@@ -34,6 +35,12 @@ describe('The program on servers', () => {
     const result = await verifyOtlp({ endpoint: server.otlp, api: server.api, key: server.key });
     assert.ok(result.compared > 10_000, `${result.compared} compared`);
     assert.equal(result.different, 0, result.report.join('\n').slice(0, 2000));
+  });
+
+  it('takes the keys that a command makes on the same PostgreSQL', async () => {
+    const command = new Program(['keys', 'create', '--permissions', 'read'], { DATABASE_URL: postgres.url });
+    assert.deepEqual(await command.exited, { code: 0, signal: null }, command.output);
+    assert.equal((await getJson(`${server.api}/api/v1/services`, command.stdout.trim())).status, 200);
   });
 
   it('acknowledges while ClickHouse is away, says so, and stores once when it is back', async () => {

@@ -11,7 +11,8 @@ async function forgetful(
   change: (text: string) => string,
 ): Promise<{ url: string; server: HttpServer }> {
   const server = createServer(async (request, response) => {
-    const answer = await fetch(`${api}${request.url}`);
+    const { authorization = '' } = request.headers;
+    const answer = await fetch(`${api}${request.url}`, { headers: { authorization } });
     response
       .writeHead(answer.status, { 'content-type': 'application/json' })
       .end(change(await answer.text()));

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditList, openAccessDatabase, SILENT } from '../../test/support/access-database.js';
 import { type PostgresServer, startPostgres } from '../../test/support/postgres-server.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
+import { isDatabaseAway } from '../edge/error.filter.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { createApiKey } from '../tenants/api-key.js';
@@ -131,6 +132,23 @@ describe('Credentials on a PostgreSQL server', { concurrency: false }, () => {
       assert.deepEqual(new Set(rows.map(({ at }) => at.getTime())), new Set([round * 1000 + INSTANCES - 1]));
       assert.equal(rows.length, 50);
     }
+  });
+
+  it('a login during a crash of PostgreSQL is told to come back, not that it is wrong', async () => {
+    const sessions = new Sessions(pools[0].dataSource, tokens, audit, () => undefined);
+    const errors: unknown[] = [];
+    let isOver = false;
+    const trying = (async () => {
+      while (!isOver) {
+        await sessions.login(first.email, first.password, origin).catch((error) => errors.push(error));
+      }
+    })();
+    await server.crash();
+    isOver = true;
+    await trying;
+    assert.ok(errors.length > 0);
+    for (const error of errors) assert.ok(isDatabaseAway(error), String(error));
+    assert.ok(await sessions.login(first.email, first.password, origin));
   });
 
   it('a crash of PostgreSQL is not noticed by who is known', async () => {

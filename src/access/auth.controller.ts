@@ -19,7 +19,6 @@ export class AuthController {
     @Inject(DataSource) private readonly source: DataSource,
   ) {}
 
-  // Limited by address with the profile 'login'.
   @Public()
   @Post('login')
   @HttpCode(200)
