@@ -240,7 +240,7 @@ function insecure(config: Config): string[] {
 export function describeConfig(env: Env = process.env): string {
   return (Object.entries(SETTINGS) as [SettingName, Setting][])
     .map(([name, setting]) => {
-      const value = env[name] || (setting.default ?? '(unset)');
+      const value = env[name] || setting.default || '(unset)';
       const shown = setting.secret && env[name] ? '(hidden)' : value;
       return `${name.padEnd(26)}${String(shown).padEnd(26)}${setting.meaning}`;
     })
