@@ -1,4 +1,4 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,8 @@ export interface ServerUnderTest {
   otlp: string;
   api: string;
   dataDir: string;
+  /** May send and ask. */
+  key: string;
   /** SIGTERM, then the exit code. */
   stop(): Promise<number>;
 }
@@ -31,15 +33,21 @@ function exitOf(child: ChildProcess): Promise<number> {
 export async function startServer(env: Record<string, string> = {}): Promise<ServerUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-bench-'));
   const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
-  const settings = { DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'warn', ...unlimited };
-  const child = spawn(process.execPath, [here('../src/bin.cjs'), 'start'], {
-    env: { ...process.env, ...settings, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const settings = {
+    DATA_DIR: dataDir,
+    PORT: '0',
+    OTLP_HTTP_PORT: '0',
+    LOG_LEVEL: 'warn',
+    ...unlimited,
+    ...env,
+  };
+  const options = { env: { ...process.env, ...settings }, encoding: 'utf8' } as const;
+  const bin = here('../src/bin.cjs');
+  const child = spawn(process.execPath, [bin, 'start'], { ...options, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = exitOf(child);
   let text = '';
   const addresses = await new Promise<{ api: string; otlp: string }>((resolve, reject) => {
-    child.stdout!.on('data', (chunk) => {
+    child.stdout.on('data', (chunk) => {
       text += chunk;
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(text)?.[1];
       const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(text)?.[1];
@@ -51,7 +59,12 @@ export async function startServer(env: Record<string, string> = {}): Promise<Ser
     child.kill('SIGTERM');
     return exited;
   };
-  return { pid: child.pid!, dataDir, stop, ...addresses };
+  const key = execFileSync(
+    process.execPath,
+    [bin, 'keys', 'create', '--permissions', 'ingest,read'],
+    options,
+  );
+  return { pid: child.pid!, dataDir, stop, key: key.trim(), ...addresses };
 }
 
 /** The naive reference pipeline in its own process. */
@@ -68,7 +81,7 @@ export async function startNaive(): Promise<ServerUnderTest> {
     child.kill('SIGKILL');
     return exited;
   };
-  return { pid: child.pid!, dataDir, api: url, otlp: url, stop };
+  return { pid: child.pid!, dataDir, api: url, otlp: url, key: '', stop };
 }
 
 /** A client process that has its bodies ready; `go` sends them. */

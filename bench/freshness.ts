@@ -49,22 +49,23 @@ function probe(signal: Signal, index: number): { body: object; question: string 
   };
 }
 
-async function isVisible(url: string): Promise<boolean> {
-  const answer = await fetch(url);
+async function isVisible(url: string, headers: Record<string, string>): Promise<boolean> {
+  const answer = await fetch(url, { headers });
   const { data } = (await answer.json()) as { data?: unknown[] };
   return (data?.length ?? 0) > 0;
 }
 
 async function one(server: ServerUnderTest, signal: Signal, index: number): Promise<number> {
   const { body, question } = probe(signal, index);
+  const authorization = `Bearer ${server.key}`;
   const answer = await fetch(`${server.otlp}/v1/${signal}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', authorization },
     body: JSON.stringify(body),
   });
   if (!answer.ok) throw new Error(`probe refused: ${answer.status} ${await answer.text()}`);
   const acknowledgedAt = performance.now();
-  while (!(await isVisible(`${server.api}/api/v1/${question}`))) await sleep(POLL_MS);
+  while (!(await isVisible(`${server.api}/api/v1/${question}`, { authorization }))) await sleep(POLL_MS);
   return performance.now() - acknowledgedAt;
 }
 

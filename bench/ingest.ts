@@ -40,7 +40,10 @@ const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 async function visible(server: ServerUnderTest): Promise<number> {
   if (server.api === server.otlp) return Number(await (await fetch(`${server.api}/count`)).text());
-  const answer = await fetch(`${server.api}/api/v1/services?from=now-3h&to=${Date.now() + 3_600_000}`);
+  const headers = { authorization: `Bearer ${server.key}` };
+  const answer = await fetch(`${server.api}/api/v1/services?from=now-3h&to=${Date.now() + 3_600_000}`, {
+    headers,
+  });
   const { data } = (await answer.json()) as { data: Record<string, number | string>[] };
   return data.reduce(
     (sum, row) => sum + Number(row.span_count) + Number(row.log_count) + Number(row.metric_count),
@@ -59,7 +62,7 @@ interface MaxResult {
 function order(server: ServerUnderTest, signal: Signal, gzip: boolean, bodies: number): LoadOrder {
   const seed = gzip ? 500_000 : 1;
   const url = `${server.otlp}/v1/${signal}`;
-  return { url, signal, bodies, itemsPerBody: ITEMS, gzip, connections: 16, seed };
+  return { url, key: server.key, signal, bodies, itemsPerBody: ITEMS, gzip, connections: 16, seed };
 }
 
 /** A server that has run for a while: the first requests pay for compiling the hot functions. */
@@ -184,6 +187,7 @@ async function halfRate(rates: Partial<Record<Signal, number>>): Promise<void> {
     progress(`${signal} at ${thousand(itemsPerSecond)}/s`);
     const load = await prepareLoad({
       url: `${server.otlp}/v1/${signal}`,
+      key: server.key,
       signal,
       bodies: 100,
       itemsPerBody: ITEMS,
@@ -210,6 +214,7 @@ async function overload(): Promise<void> {
   const server = await startServer({ INGEST_BACKLOG_BYTES: '256MiB', MEMORY_LIMIT: '4GiB' });
   const load = await prepareLoad({
     url: `${server.otlp}/v1/traces`,
+    key: server.key,
     signal: 'traces',
     bodies: 100,
     itemsPerBody: ITEMS,

@@ -6,6 +6,7 @@ import { quantile, sleep } from './process-stats.js';
 /** What the parent process asks for: bodies of `itemsPerBody` items, all different, sent to `url`. */
 export interface LoadOrder {
   url: string;
+  key: string;
   signal: 'traces' | 'logs' | 'metrics';
   bodies: number;
   itemsPerBody: number;
@@ -67,6 +68,7 @@ class Load {
       const headers: Record<string, string | number> = {
         'content-type': 'application/x-protobuf',
         'content-length': body.length,
+        authorization: `Bearer ${this.order.key}`,
       };
       if (this.order.gzip) headers['content-encoding'] = 'gzip';
       const call = request(this.order.url, { method: 'POST', agent: this.agent, headers }, (response) => {

@@ -69,7 +69,9 @@ async function main(): Promise<number> {
   const progress = new Progress(process.stdout);
   const result = await runDemo(options, stop.signal, (totals) => progress.show(totals));
   progress.finish(result);
-  console.log(`What to open next:\n${whatToOpen(options.api, result)}`);
+  console.log(
+    `What to open next, signed in by the link that the server printed, or with a key that may read:\n${whatToOpen(options.api, result)}`,
+  );
   return result.exportErrors > 0 ? 1 : 0;
 }
 

@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { AccessModule } from './access/access.module.js';
 import { CONFIG, type Config } from './config.js';
 import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
@@ -34,6 +35,7 @@ export class AppModule {
         QueueModule,
         ConnectionsModule,
         TenantsModule,
+        AccessModule,
         ExploreModule,
         MonitoringModule,
       ],

@@ -9,6 +9,8 @@ Usage: telemetryflow [command]
   start          run the server (the default)
   config         print every setting: value in force, default, meaning
   verify-otlp    send every OTLP field to a running server, read it back, compare
+  keys           make, list and revoke API keys
+  users          reset a user's password
   version        print the version
 `;
 
@@ -24,13 +26,20 @@ async function runServer(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stopAndExit(running));
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const address = (port: number) => `http://${running.host}:${port}`;
+  const { firstStart, signInCode } = running;
+  const signIn = `${address(running.apiPort)}/login?code=${signInCode}`;
   console.log(
     [
       `TelemetryFlow ${VERSION} is running (started in ${seconds} s, data in ${config.DATA_DIR})`,
       `  API        ${address(running.apiPort)}/api/v1`,
       `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
+      firstStart && `  Login      ${firstStart.email} / ${firstStart.password}   (shown once)`,
+      firstStart && `  Ingest key ${firstStart.ingestKey}   (shown once)`,
+      signInCode && `  Sign in    ${signIn}  (works once, for 15 minutes)`,
       `  Health     ${address(running.apiPort)}/health/ready`,
-    ].join('\n'),
+    ]
+      .filter((line) => line)
+      .join('\n'),
   );
 }
 
@@ -55,6 +64,9 @@ async function main(): Promise<void> {
     case 'verify-otlp':
       process.exitCode = await (await import('./verify/verify-otlp.js')).verifyOtlpCommand(args);
       return;
+    case 'keys':
+    case 'users':
+      return (await import('./access/commands.js')).accessCommand(loadConfig(), command, args);
     case 'version':
     case '--version':
       return console.log(VERSION);

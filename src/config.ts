@@ -209,6 +209,7 @@ export function loadConfig(env: Env = process.env): Config {
         `${name}=${setting.secret ? '(hidden)' : text}: expected ${parsed.error.issues[0].message}`,
       );
   }
+  if (problems.length === 0) problems.push(...insecure(values as unknown as Config));
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
   values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
@@ -216,6 +217,23 @@ export function loadConfig(env: Env = process.env): Config {
   // Of this process, not of `env`: it counts only when it was set before the first use of the pool.
   values.threadPoolSize = Number(process.env.UV_THREADPOOL_SIZE) || 4;
   return Object.freeze(values) as Config;
+}
+
+/** Whether a HOST to listen on is reached from this machine alone. */
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** What must not be left to defaults when others can reach the program. */
+function insecure(config: Config): string[] {
+  if (isLoopbackHost(config.HOST) || config.ALLOW_INSECURE === '1') return [];
+  const beyond = `HOST=${config.HOST} is reached from other machines:`;
+  const problems: string[] = [];
+  if (config.JWT_SECRET === undefined)
+    problems.push(`${beyond} set JWT_SECRET (32 random characters or more), or ALLOW_INSECURE=1`);
+  if (config.INGEST_ANONYMOUS !== 'off')
+    problems.push(`${beyond} set INGEST_ANONYMOUS=off, or ALLOW_INSECURE=1`);
+  return problems;
 }
 
 /** One line per setting: name, value in force (secrets hidden), default, meaning. */

@@ -3,9 +3,14 @@ import type { RequestListener, Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
+import { DataSource } from 'typeorm';
+import { type FirstStart, makeFirstAdmin } from './access/first-start.js';
+import { SignInCodes } from './access/sign-in.js';
 import { AppModule } from './app.module.js';
-import type { Config } from './config.js';
+import { type Config, isLoopbackHost } from './config.js';
 import { lockDataDir } from './data-dir-lock.js';
+import { AUDIT } from './edge/audit.js';
+import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';
@@ -19,6 +24,10 @@ export interface Running {
   host: string;
   apiPort: number;
   otlpHttpPort: number;
+  /** Secrets to show once, on the first start alone. */
+  firstStart: FirstStart | undefined;
+  /** Logs the local admin in, once; only where nobody else reaches the API. */
+  signInCode: string | undefined;
   /** Stops in reverse order of the start; nothing acknowledged is lost. Idempotent. */
   stop(): Promise<void>;
 }
@@ -49,7 +58,16 @@ export async function start(config: Config): Promise<Running> {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
       const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
       if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
-      return { host: config.HOST, apiPort, otlpHttpPort, stop: () => (stopping ??= stop()) };
+      // When nothing can stop the start any more: the password is told once, and must not be lost.
+      const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
+      return {
+        host: config.HOST,
+        apiPort,
+        otlpHttpPort,
+        firstStart,
+        signInCode: hasSignIn(config) ? app.get(SignInCodes).issue(Date.now()) : undefined,
+        stop: () => (stopping ??= stop()),
+      };
     } catch (error) {
       await stop();
       throw error;
@@ -59,6 +77,8 @@ export async function start(config: Config): Promise<Running> {
     throw error;
   }
 }
+
+const hasSignIn = (config: Config) => config.TF_ROLES.has('api') && isLoopbackHost(config.HOST);
 
 function takeDataDir(dataDir: string): () => void {
   try {
@@ -76,6 +96,7 @@ async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
     genReqId: () => crypto.randomUUID(),
     requestIdHeader: 'x-correlation-id',
     routerOptions: { ignoreTrailingSlash: true },
+    trustProxy: config.TRUST_PROXY.length > 0 && config.TRUST_PROXY,
     // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
     serverFactory: (handler: RequestListener) => {
       apiServer = createHttpServer((request, response) => {

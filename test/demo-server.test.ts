@@ -50,7 +50,7 @@ describe('The demo shop and the real server', () => {
     const addresses = [...timed.output.matchAll(/http:\/\/\S+\/api\/v1\/\S+/g)].map(([address]) => address);
     assert.ok(addresses.length >= 7, timed.output);
     for (const address of addresses) {
-      const { status, body } = await getJson(address);
+      const { status, body } = await getJson(address, server.key);
       assert.equal(status, 200, `${address}: ${JSON.stringify(body)}`);
     }
     await server.stop();

@@ -68,7 +68,7 @@ describe('a full disk', { concurrency: false }, () => {
       assert.equal((await server.queue()).diskFull, true);
       await until(
         'questions are answered',
-        async () => (await getJson(`${server.api}/api/v1/services`)).status === 200,
+        async () => (await getJson(`${server.api}/api/v1/services`, server.key)).status === 200,
       );
       const logged = server.program.stderr.length;
       await sleep(1500);
@@ -148,7 +148,7 @@ describe('a full backlog', { concurrency: false }, () => {
     }
     assert.ok(accepted > 10);
     assert.equal((await call(`${running.api}/health/live`, { method: 'GET' })).status, 200);
-    assert.equal((await getJson(`${running.api}/api/v1/services`)).status, 200);
+    assert.equal((await getJson(`${running.api}/api/v1/services`, running.key)).status, 200);
     await running.stop();
     running = await Server.start(dataDir, { INGEST_BACKLOG_BYTES: '1MiB' });
     await running.drained();

@@ -6,7 +6,8 @@ import { PACKAGE_ROOT } from '../src/version.js';
 
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
-  ['ingest', 'explore', 'tenants', 'verify'],
+  ['ingest', 'explore', 'access', 'verify'],
+  ['tenants'],
   ['monitoring'],
   ['store'],
   ['queue'],

@@ -71,10 +71,10 @@ function instrument(endpoint: string, protocol: Protocol, compression: string, s
 type Json = any;
 
 /** Asks until the answer is as wanted; the answer at last. */
-async function ask(url: string, isWanted: (body: Json) => boolean): Promise<Json> {
+async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
   const startedAt = performance.now();
   for (;;) {
-    const { status, body } = await getJson(url);
+    const { status, body } = await getJson(url, key);
     if (status === 200 && isWanted(body)) return body;
     const tookMs = performance.now() - startedAt;
     assert.ok(
@@ -120,20 +120,24 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
         await app.flush();
 
         const api = `${server.api}/api/v1`;
-        const found = await ask(`${api}/traces/${traceId}`, (body) => body.span_count === 1);
+        const found = await ask(`${api}/traces/${traceId}`, server.key, (body) => body.span_count === 1);
         assert.equal(found.spans[0].span_id, spanId);
         assert.equal(found.spans[0].service_name, service);
         assert.equal(found.spans[0].status_message, 'out of stock');
         assert.equal(found.spans[0].attributes['cart.items'], 3);
         assert.equal(found.spans[0].events[0].name, 'cache miss');
-        const logs = await ask(`${api}/logs?service=${service}`, (body) => body.data.length === 1);
+        const logs = await ask(
+          `${api}/logs?service=${service}`,
+          server.key,
+          (body) => body.data.length === 1,
+        );
         assert.equal(logs.data[0].body, 'stock is low');
         assert.equal(logs.data[0].trace_id, traceId);
         assert.equal(logs.data[0].attributes.sku, 'tea');
         const metric = `${api}/metrics/query?metric=orders&agg=last&service=${service}`;
-        const series = await ask(metric, (body) => body.series.length === 1);
+        const series = await ask(metric, server.key, (body) => body.series.length === 1);
         assert.equal(series.series[0].points.at(-1)[1], 5);
-        const services = await ask(`${api}/services`, (body) =>
+        const services = await ask(`${api}/services`, server.key, (body) =>
           body.data.some((row: Json) => row.service_name === service && row.metric_count === 2),
         );
         const row = services.data.find((candidate: Json) => candidate.service_name === service);
@@ -198,6 +202,7 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
       await app.flush();
       await ask(
         `${server.api}/api/v1/traces?service=${service}&limit=1000`,
+        server.key,
         (body) => body.data.length === sent,
       );
       await app.shutdown();

@@ -27,7 +27,7 @@ describe('start and stop', { concurrency: false }, () => {
     console.log(`# first start: ${running.startedInMs.toFixed()} ms`);
     assert.match(running.program.stdout, /TelemetryFlow \d+\.\d+\.\d+ is running/);
     assert.equal((await getJson(`${running.api}/health/ready`)).status, 200);
-    assert.equal((await getJson(`${running.api}/api/v1/services`)).status, 200);
+    assert.equal((await getJson(`${running.api}/api/v1/services`, running.key)).status, 200);
     assert.equal((await getJson(`${running.otlp}/v1/traces`)).status, 405);
   });
 

@@ -11,7 +11,8 @@ async function forgetful(
   change: (text: string) => string,
 ): Promise<{ url: string; server: HttpServer }> {
   const server = createServer(async (request, response) => {
-    const answer = await fetch(`${api}${request.url}`);
+    const { authorization = '' } = request.headers;
+    const answer = await fetch(`${api}${request.url}`, { headers: { authorization } });
     response
       .writeHead(answer.status, { 'content-type': 'application/json' })
       .end(change(await answer.text()));
@@ -29,7 +30,11 @@ describe('The round trip of every OTLP field', () => {
 
   for (const port of ['otlp', 'api'] as const) {
     it(`is exact through the ${port} port`, async () => {
-      const { compared, different, report } = await verifyOtlp({ endpoint: server[port], api: server.api });
+      const { compared, different, report } = await verifyOtlp({
+        endpoint: server[port],
+        api: server.api,
+        key: server.key,
+      });
       assert.deepEqual(
         report.filter((line) => !line.startsWith('ok ')),
         [],
@@ -40,7 +45,10 @@ describe('The round trip of every OTLP field', () => {
   }
 
   it('is printed field by field by the command, which ends with 0', async () => {
-    const command = new Program(['verify-otlp', '--endpoint', server.otlp, '--api', `${server.api}/`], {});
+    const command = new Program(
+      ['verify-otlp', '--endpoint', server.otlp, '--api', `${server.api}/`, '--key', server.key],
+      {},
+    );
     assert.deepEqual(await command.exited, { code: 0, signal: null }, command.output);
     assert.match(
       command.stdout,
@@ -57,7 +65,10 @@ describe('The round trip of every OTLP field', () => {
     const proxy = await forgetful(server.api, (text) =>
       text.replace('"dropped_links_count":4294967295', '"dropped_links_count":0'),
     );
-    const command = new Program(['verify-otlp', '--endpoint', server.otlp, '--api', proxy.url], {});
+    const command = new Program(
+      ['verify-otlp', '--endpoint', server.otlp, '--api', proxy.url, '--key', server.key],
+      {},
+    );
     assert.deepEqual(await command.exited, { code: 1, signal: null }, command.output);
     proxy.server.close();
     const told = 'spans[0].droppedLinksCount  ->  dropped_links_count: expected 4294967295, got 0';

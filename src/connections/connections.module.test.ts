@@ -43,7 +43,7 @@ describe('ConnectionsModule', () => {
         { n: '0' },
       ]);
       assert.deepEqual(await postgres.query('SELECT count(*)::integer AS n FROM schema_migrations'), [
-        { n: 1 },
+        { n: 2 },
       ]);
       await app.close();
       assert.equal(await clickhouse.ping(), false);

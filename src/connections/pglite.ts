@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,12 +15,29 @@ const MAX_SOCKET_PATH_BYTES = 103;
 /** The name PostgreSQL clients look for in a socket directory. */
 const SOCKET_NAME = '.s.PGSQL.5432';
 
+/** Beside the data directory: where the process that has it open has put its socket, for commands run by the same user. */
+const socketNote = (directory: string) => `${directory}.socket`;
+
 /** PGlite behind a socket that every PostgreSQL client can connect to. */
 export interface EmbeddedPostgres {
   /** Directory of the socket: `host` of a PostgreSQL client; readable by this user alone. */
   socketDirectory: string;
   /** Writes everything into the data files and stops; no client may be connected any more. */
   close(): Promise<void>;
+}
+
+/**
+ * The socket directory of the process that has this data directory open; undefined when it has not opened it yet, or left
+ * a note behind when it was killed.
+ */
+export async function openedSocket(directory: string): Promise<string | undefined> {
+  const socketDirectory = await readFile(socketNote(directory), 'utf8').catch(() => undefined);
+  if (socketDirectory === undefined) return undefined;
+  return new Promise((resolve) => {
+    const socket = connect(join(socketDirectory, SOCKET_NAME));
+    socket.once('connect', () => resolve(socketDirectory)).once('error', () => resolve(undefined));
+    socket.once('connect', () => socket.destroy());
+  });
 }
 
 async function makeSocketDirectory(): Promise<string> {
@@ -93,9 +111,11 @@ export async function openPglite(directory: string, maxConnections: number): Pro
     maxConnections,
   });
   await server.start();
+  await writeFile(socketNote(directory), socketDirectory, { mode: 0o600 });
   return {
     socketDirectory,
     close: async () => {
+      await rm(socketNote(directory), { force: true });
       await server.stop();
       await database.exec('CHECKPOINT');
       await database.close();

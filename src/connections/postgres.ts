@@ -6,6 +6,8 @@ import type { Health } from './clickhouse.js';
 import type { EmbeddedPostgres } from './pglite.js';
 
 const POOL_SIZE = 10;
+/** Connections to the embedded database beyond the pool's: commands such as `telemetryflow keys`. */
+const FOR_COMMANDS = 4;
 const IDLE_TIMEOUT_MS = 30_000;
 const ACQUIRE_TIMEOUT_MS = 60_000;
 const HEALTH_TIMEOUT_MS = 5_000;
@@ -79,6 +81,17 @@ async function openServer(url: string): Promise<Postgres> {
 }
 
 /**
+ * The embedded database that another process has open.
+ *
+ * @returns undefined when none has
+ */
+export async function joinPostgres(config: Pick<Config, 'DATA_DIR'>): Promise<Postgres | undefined> {
+  const { openedSocket } = await import('./pglite.js');
+  const socketDirectory = await openedSocket(join(config.DATA_DIR, 'postgres'));
+  return socketDirectory === undefined ? undefined : new Postgres(await openDataSource({ socketDirectory }));
+}
+
+/**
  * Connects to DATABASE_URL, or opens the embedded database below DATA_DIR when it is unset.
  *
  * @throws StartupError when it cannot be reached or opened
@@ -86,6 +99,6 @@ async function openServer(url: string): Promise<Postgres> {
 export async function openPostgres(config: Pick<Config, 'DATABASE_URL' | 'DATA_DIR'>): Promise<Postgres> {
   if (config.DATABASE_URL !== undefined) return openServer(config.DATABASE_URL);
   const { openPglite } = await import('./pglite.js');
-  const embedded = await openPglite(join(config.DATA_DIR, 'postgres'), POOL_SIZE + 2);
+  const embedded = await openPglite(join(config.DATA_DIR, 'postgres'), POOL_SIZE + FOR_COMMANDS);
   return new Postgres(await openDataSource(embedded), embedded);
 }

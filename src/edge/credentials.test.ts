@@ -21,6 +21,10 @@ describe('Without a key', () => {
     }
   });
 
+  it('may send and nothing else', async () => {
+    assert.deepEqual([...(await from('127.0.0.1')).permissions], ['ingest']);
+  });
+
   it('other machines are refused', async () => {
     for (const address of ['10.0.0.1', '::ffff:10.0.0.1', '2001:db8::1', undefined]) {
       await assert.rejects(() => from(address), refused);
@@ -62,6 +66,65 @@ it('a tenant header never widens what a credential may touch', async () => {
     () => as('other'),
     (error) => error instanceof AppError && error.code === 'PERMISSION_DENIED',
   );
+});
+
+describe('The session cookie', () => {
+  const known: Identities = {
+    find: async (credential) =>
+      credential === 'good'
+        ? { kind: 'user', id: 'u', name: 'u', scope, permissions: new Set(['read', 'write']) }
+        : undefined,
+  };
+  const credentials = new Credentials(known, scope, 'off');
+  const host = '127.0.0.1:3000';
+  const withCookie = (method: string | undefined, headers = {}) =>
+    credentials.resolve({
+      headers: { host, cookie: 'a=b; tf_session=good; c=d', ...headers },
+      remoteAddress: '127.0.0.1',
+      method,
+    });
+  const denied = (error: unknown) => error instanceof AppError && error.code === 'PERMISSION_DENIED';
+
+  it('is a credential for the API, and not for OTLP', async () => {
+    assert.equal((await withCookie('GET')).id, 'u');
+    await assert.rejects(() => withCookie(undefined), refused);
+  });
+
+  it('lets only pages of this origin change something', async () => {
+    const ours = [
+      { 'sec-fetch-site': 'same-origin' },
+      { origin: 'http://127.0.0.1:3000' },
+      { origin: 'http://127.0.0.1:3000', 'sec-fetch-site': 'same-origin' },
+    ];
+    const others = [
+      {},
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'none' },
+      // Another port of this host is the same site, and not the same origin.
+      { 'sec-fetch-site': 'same-site', origin: 'http://127.0.0.1:3000' },
+      { origin: 'http://127.0.0.1:8080' },
+      { origin: 'http://evil.example' },
+      { origin: 'null' },
+    ];
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+      for (const headers of ours) assert.equal((await withCookie(method, headers)).id, 'u');
+      for (const headers of others)
+        await assert.rejects(() => withCookie(method, headers), denied, JSON.stringify(headers));
+    }
+  });
+
+  it('is passed over when there is another credential', async () => {
+    await assert.rejects(() => withCookie('GET', { authorization: 'Bearer bad' }), refused);
+    assert.equal(
+      (await withCookie('POST', { authorization: 'Bearer good', cookie: 'tf_session=bad' })).id,
+      'u',
+    );
+  });
+
+  it('that is none of ours is no credential', async () => {
+    for (const cookie of ['', 'tf_session=', 'tf_session=bad', 'xtf_session=good', 'a=tf_session=good'])
+      await assert.rejects(() => withCookie('GET', { cookie }), refused, cookie);
+  });
 });
 
 it('loopback is 127.0.0.0/8 and ::1, nothing else', async () => {

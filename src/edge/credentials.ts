@@ -20,7 +20,12 @@ export interface Caller {
   readonly headers: IncomingHttpHeaders;
   /** As `remoteAddress()` in remote-address.ts finds it. */
   readonly remoteAddress: string | undefined;
+  /** Set on the API alone: there a browser's cookie is a credential too, and the method says whether something may change. */
+  readonly method?: string;
 }
+
+/** The cookie that holds a login's access token. */
+export const SESSION_COOKIE = 'tf_session';
 
 /** The one place that turns a request into a principal. */
 export class Credentials {
@@ -36,7 +41,7 @@ export class Credentials {
       id: 'anonymous',
       name: 'anonymous',
       scope: defaultScope,
-      permissions: new Set(['ingest', 'read']),
+      permissions: new Set(['ingest']),
     };
   }
 
@@ -44,12 +49,13 @@ export class Credentials {
    * Who acts in a request, and for which tenant.
    *
    * @throws AppError UNAUTHENTICATED when the credential is missing, unknown, or not allowed from there;
-   *   PERMISSION_DENIED when `X-Tenant-ID` names a tenant that the credential does not reach
+   *   PERMISSION_DENIED when `X-Tenant-ID` names a tenant that the credential does not reach, or another site's page uses
+   *   the cookie
    */
   async resolve(caller: Caller): Promise<Principal> {
     const wanted = caller.headers['x-tenant-id'];
     const tenantId = typeof wanted === 'string' ? wanted : undefined;
-    const credential = credentialOf(caller.headers);
+    const credential = credentialOf(caller.headers) ?? cookieOf(caller);
     const principal =
       credential === undefined
         ? this.withoutCredential(caller)
@@ -86,6 +92,31 @@ function credentialOf(headers: IncomingHttpHeaders): string | undefined {
   if (authorization === undefined) return undefined;
   // Any other scheme is a credential too, only one that nobody knows.
   return /^bearer +(\S+) *$/i.exec(authorization)?.[1] ?? '';
+}
+
+/**
+ * The access token in the session cookie, of a request to the API. The browser sends it along whoever's page asks, from
+ * another port of the same host too, so what may change something must come from a page of this very origin.
+ */
+function cookieOf({ headers, method }: Caller): string | undefined {
+  if (method === undefined || headers.cookie === undefined) return undefined;
+  const [, token] = COOKIE.exec(headers.cookie) ?? [];
+  if (token === undefined || READING.has(method) || isSameOrigin(headers)) return token;
+  throw new AppError(
+    'PERMISSION_DENIED',
+    'With the session cookie only pages of this server may change something; send an Authorization header instead.',
+  );
+}
+
+const COOKIE = new RegExp(`(?:^|; *)${SESSION_COOKIE}=([^;]*)`);
+const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Browsers say where a request comes from, in headers that no page can set; without them it is not known to be ours. */
+function isSameOrigin(headers: IncomingHttpHeaders): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined) return site === 'same-origin';
+  const { origin, host } = headers;
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === host;
 }
 
 /**

@@ -56,9 +56,23 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 };
 
+/** Connection exceptions, shutdowns and crashes, too many connections; and what the network says. */
+const AWAY = /^(08...|57P0.|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH)$/;
+/** What `pg` says without a code. */
+const AWAY_MESSAGE = /^(Connection terminated|timeout exceeded when trying to connect)/;
+
+/** Whether an error is PostgreSQL's being away, a fault that passes, and not what was asked of it. */
+export function isDatabaseAway(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  const code = (thrown as NodeJS.ErrnoException).code ?? '';
+  return AWAY.test(code) || AWAY_MESSAGE.test(thrown.message);
+}
+
 /** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
+  if (isDatabaseAway(thrown))
+    return new AppError('UNAVAILABLE', 'The metadata database is away; try again.', { cause: thrown });
   const status =
     thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
   const message = thrown instanceof Error ? thrown.message : String(thrown);

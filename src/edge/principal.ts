@@ -27,8 +27,9 @@ export interface Limit {
 
 /** Who acts: found from the credential alone, and all that guards and the audit log need of it. */
 export interface Principal {
-  readonly kind: 'user' | 'key' | 'anonymous';
-  /** Id of the user or key; `anonymous` for the rest. */
+  /** `system`: the program itself and its command line, in the audit log; no request comes from there. */
+  readonly kind: 'user' | 'key' | 'anonymous' | 'system';
+  /** Id of the user or key; `anonymous`, `system` for the rest. */
   readonly id: string;
   /** E-mail address of the user, name of the key. */
   readonly name: string;

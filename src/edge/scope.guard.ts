@@ -38,6 +38,9 @@ export class ScopeGuard implements CanActivate {
     const request = context.switchToHttp().getRequest<FastifyRequest & ScopedRequest>();
     const principal = await identify(request, this.credentials, this.proxies);
     request.principal = principal;
+    if (principal.kind === 'anonymous' && !principal.permissions.has(permission)) {
+      throw new AppError('UNAUTHENTICATED', 'A key or a login is required; without one only OTLP is taken.');
+    }
     assertPermission(principal.permissions, permission);
     return true;
   }
@@ -52,6 +55,7 @@ export function identify(
   request.identified ??= credentials.resolve({
     headers: request.headers,
     remoteAddress: senderOf(request, proxies),
+    method: request.method,
   });
   return request.identified;
 }

@@ -2,7 +2,6 @@ import { Global, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { AUDIT } from '../edge/audit.js';
-import { IDENTITIES, type Identities } from '../edge/principal.js';
 import { QUOTAS } from '../edge/quota.js';
 import { DEFAULT_SCOPE } from '../edge/scope.js';
 import { LOGGER } from '../log.js';
@@ -28,7 +27,6 @@ import { UsersController } from './users.controller.js';
   ],
   providers: [
     { provide: DEFAULT_SCOPE, inject: [DataSource], useFactory: ensureDefaultTenant },
-    { provide: IDENTITIES, useValue: { find: async () => undefined } satisfies Identities },
     {
       provide: QUOTAS,
       inject: [DataSource, LOGGER],
@@ -37,6 +35,6 @@ import { UsersController } from './users.controller.js';
     { provide: AUDIT, useClass: PostgresAudit },
     Changes,
   ],
-  exports: [DEFAULT_SCOPE, IDENTITIES, AUDIT, QUOTAS],
+  exports: [DEFAULT_SCOPE, AUDIT, QUOTAS],
 })
 export class TenantsModule {}

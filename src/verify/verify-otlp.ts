@@ -31,7 +31,7 @@ What it sends stays in the tenant's data, under services named telemetryflow-ver
 
   --endpoint <url>   OTLP over HTTP (http://127.0.0.1:4318)
   --api <url>        query API (http://127.0.0.1:3000)
-  --key <key>        where the server asks for one
+  --key <key>        one with the permissions ingest and read: telemetryflow keys create --permissions ingest,read
   --timeout <s>      how long to wait for what was sent to be visible (15)
 `;
 const DEFAULTS = { endpoint: 'http://127.0.0.1:4318', api: 'http://127.0.0.1:3000', timeout: '15' };

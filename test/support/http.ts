@@ -43,8 +43,9 @@ export function call(
   });
 }
 
-/** GET of a JSON document. */
-export async function getJson(url: string): Promise<{ status: number; body: unknown }> {
-  const { status, body } = await call(url, { method: 'GET' });
+/** GET of a JSON document. @param key sent as `Authorization: Bearer` */
+export async function getJson(url: string, key?: string): Promise<{ status: number; body: unknown }> {
+  const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const { status, body } = await call(url, { method: 'GET', headers });
   return { status, body: JSON.parse(body.toString()) };
 }

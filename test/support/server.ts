@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { getJson } from './http.js';
+import { call, getJson } from './http.js';
 
 const CLI = fileURLToPath(new URL('../../src/bin.cjs', import.meta.url));
 const MAX_START_MS = 60_000;
@@ -84,6 +84,15 @@ export class Program {
   }
 }
 
+/** Opens the link that was printed, as a browser does; the access token that it gives. */
+async function signIn(printed: string): Promise<string> {
+  const link = /Sign in\s+(http:\S+)/.exec(printed)?.[1];
+  if (!link) return '';
+  const { status, headers } = await call(link, { method: 'GET' });
+  assert.equal(status, 303, `${link} answers ${status}`);
+  return /^tf_session=([^;]+)/.exec(String(headers['set-cookie']))![1];
+}
+
 /** It ended before it listened. */
 export class StartFailed extends Error {
   constructor(
@@ -103,6 +112,8 @@ export class Server {
     readonly api: string,
     readonly otlp: string,
     readonly startedInMs: number,
+    /** A login of the admin, good for 15 minutes: what a question to the API needs. Empty when none was offered. */
+    readonly key: string,
   ) {}
 
   /**
@@ -120,7 +131,8 @@ export class Server {
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(program.stdout)?.[1];
       const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(program.stdout)?.[1];
       if (api && otlp && program.stdout.includes('/health/ready')) {
-        return new Server(program, dataDir, api, otlp, performance.now() - startedAt);
+        const startedInMs = performance.now() - startedAt;
+        return new Server(program, dataDir, api, otlp, startedInMs, await signIn(program.stdout));
       }
       await Promise.race([sleep(POLL_MS), program.exited]);
     }
