@@ -9,6 +9,8 @@ export interface ScopedRequest {
   identified?: Promise<Principal>;
   /** Set when the scope guard has let it through. */
   principal?: Principal;
+  /** Set on routes that are not public; public ones write their own refusals down. */
+  needsCredential?: boolean;
 }
 
 function principalOf(context: ExecutionContext): Principal {

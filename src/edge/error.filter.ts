@@ -36,7 +36,8 @@ export class ErrorFilter implements ExceptionFilter {
   }
 
   private recordRefusal(request: FastifyRequest & ScopedRequest, { code }: AppError): void {
-    const { principal, ip, id, method, url } = request;
+    const { principal, needsCredential, ip, id, method, url } = request;
+    if (!needsCredential) return;
     this.audit.refuse({ code, principal, remoteAddress: ip, correlationId: id, method, url });
   }
 }

@@ -7,6 +7,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import pino from 'pino';
 import { CONFIG, loadConfig } from '../config.js';
 import { LOGGER } from '../log.js';
+import { AUDIT, type AuditTrail } from './audit.js';
 import { EdgeModule } from './edge.module.js';
 import { IDENTITIES, type Identities, type Principal } from './principal.js';
 import { LimitedBy } from './rate-limit.guard.js';
@@ -62,8 +63,12 @@ class Routes {
     { provide: DEFAULT_SCOPE, useValue: scope },
     { provide: IDENTITIES, useValue: { find: async (name) => keys[name] } satisfies Identities },
     { provide: SHARED_BUCKETS, useValue: undefined },
+    {
+      provide: AUDIT,
+      useValue: { record: async () => undefined, refuse: () => undefined } satisfies AuditTrail,
+    },
   ],
-  exports: [CONFIG, LOGGER, DEFAULT_SCOPE, IDENTITIES, SHARED_BUCKETS],
+  exports: [AUDIT, CONFIG, LOGGER, DEFAULT_SCOPE, IDENTITIES, SHARED_BUCKETS],
 })
 class TestModule {}
 

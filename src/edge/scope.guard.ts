@@ -36,6 +36,7 @@ export class ScopeGuard implements CanActivate {
     const permission = this.reflector.getAllAndOverride<Permission>(REQUIRES, places);
     if (!permission) throw new AppError('INTERNAL', 'This route does not say which permission it requires.');
     const request = context.switchToHttp().getRequest<FastifyRequest & ScopedRequest>();
+    request.needsCredential = true;
     const principal = await identify(request, this.credentials, this.proxies);
     request.principal = principal;
     if (principal.kind === 'anonymous' && !principal.permissions.has(permission)) {

@@ -20,6 +20,7 @@ import {
   type Principal,
   type Role,
 } from '../../src/edge/principal.js';
+import { TRUSTED_PROXIES } from '../../src/edge/remote-address.js';
 import { ScopeGuard } from '../../src/edge/scope.guard.js';
 import type { Scope } from '../../src/edge/scope.js';
 import { LOGGER } from '../../src/log.js';
@@ -65,6 +66,7 @@ export class TenantsApp {
       { provide: DataSource, useValue: postgres.dataSource },
       { provide: LOGGER, useValue: pino({ level: 'silent' }) },
       { provide: Credentials, useValue: new Credentials(identities, nowhere, 'off') },
+      { provide: TRUSTED_PROXIES, useValue: undefined },
       { provide: AUDIT, useClass: PostgresAudit },
       { provide: APP_GUARD, useClass: ScopeGuard },
       { provide: APP_FILTER, useClass: ErrorFilter },
