@@ -8,8 +8,11 @@ import type { Config } from './config.js';
 import { lockDataDir } from './connections/data-dir-lock.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
+import { createGrpcServer } from './grpc.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
+import { Intake } from './ingest/intake.js';
+import { OtlpGrpc } from './ingest/otlp-grpc.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
 import { createLogger } from './log.js';
 import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
@@ -19,6 +22,7 @@ export interface Running {
   host: string;
   apiPort: number;
   otlpHttpPort: number;
+  otlpGrpcPort: number;
   /** Stops in reverse order of the start; nothing acknowledged is lost. Idempotent. */
   stop(): Promise<void>;
 }
@@ -37,9 +41,12 @@ export async function start(config: Config): Promise<Running> {
     const { app, apiServer } = await createApp(config, log);
     const otlp = app.get(OtlpHttp);
     const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
+    const otlpGrpc = app.get(OtlpGrpc);
+    const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
-      otlp.stop();
-      await Promise.all([closeHttpServer(otlpServer), closeHttpServer(apiServer)]);
+      app.get(Intake).stop();
+      otlpGrpc.stop();
+      await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
       await app.get(IngestionWorker).stop();
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
@@ -48,8 +55,10 @@ export async function start(config: Config): Promise<Running> {
     try {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
       const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
+      const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
       if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
-      return { host: config.HOST, apiPort, otlpHttpPort, stop: () => (stopping ??= stop()) };
+      const ports = { apiPort, otlpHttpPort, otlpGrpcPort };
+      return { host: config.HOST, ...ports, stop: () => (stopping ??= stop()) };
     } catch (error) {
       await stop();
       throw error;

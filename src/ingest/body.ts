@@ -11,9 +11,9 @@ const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** What a sender is given room for before anything arrived. */
-const FIRST_BYTES = 64 * 1024;
+export const FIRST_BYTES = 64 * 1024;
 /** An announced length is allocated at once up to this; memory that was never written to costs nothing. */
-const MAX_UNSEEN_BYTES = 1024 * 1024;
+export const MAX_UNSEEN_BYTES = 1024 * 1024;
 
 export type Compression = 'identity' | 'gzip' | 'deflate';
 
@@ -31,7 +31,8 @@ export function compressionOf(contentEncoding: string | undefined): Compression 
   );
 }
 
-function tooLarge(what: string, maxBytes: number): AppError {
+/** The error of a body over a limit; `what` is over it. */
+export function tooLarge(what: string, maxBytes: number): AppError {
   return new AppError(
     'BODY_TOO_LARGE',
     `The ${what} is larger than the allowed ${maxBytes} bytes; send smaller batches.`,
@@ -47,7 +48,7 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
 }
 
 /** Asks for room for the first `bytes` of a body; rejects when there is none. */
-type Reserve = (bytes: number) => Promise<void>;
+export type Reserve = (bytes: number) => Promise<void>;
 
 /**
  * Reads a whole body into one buffer that owns its memory (it will be moved to another thread). Room is asked for as bytes
@@ -94,7 +95,7 @@ export function readBody(
 }
 
 /** The first `used` bytes in new memory of their own, of `size` bytes. */
-function copied(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
+export function copied(bytes: Buffer, used: number, size: number): Buffer<ArrayBuffer> {
   const copy = Buffer.allocUnsafeSlow(size);
   bytes.copy(copy, 0, 0, used);
   return copy;

@@ -10,6 +10,8 @@ import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { Acceptor } from './acceptor.js';
 import { IngestionWorker } from './ingestion.worker.js';
+import { Intake } from './intake.js';
+import { OtlpGrpc } from './otlp-grpc.js';
 import { OtlpHttp } from './otlp-http.js';
 import { TranscodeThread } from './thread.js';
 
@@ -36,7 +38,7 @@ const THREAD_HEAP_MB = 512;
         new Acceptor(queue, thread, config.RETENTION_DAYS, counters),
     },
     {
-      provide: OtlpHttp,
+      provide: Intake,
       inject: [Credentials, Acceptor, CONFIG, IngestCounters, LOGGER],
       useFactory: (
         credentials: Credentials,
@@ -50,9 +52,11 @@ const THREAD_HEAP_MB = 512;
           MAX_WAIT_MS,
         );
         const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
-        return new OtlpHttp(credentials, budget, acceptor, limits, counters, log);
+        return new Intake(credentials, budget, acceptor, limits, counters, log);
       },
     },
+    { provide: OtlpHttp, inject: [Intake], useFactory: (intake: Intake) => new OtlpHttp(intake) },
+    { provide: OtlpGrpc, inject: [Intake], useFactory: (intake: Intake) => new OtlpGrpc(intake) },
     {
       provide: IngestionWorker,
       inject: [INGEST_QUEUE, BATCH_THREAD, ClickHouse, CONFIG, IngestCounters, LOGGER],
@@ -66,6 +70,6 @@ const THREAD_HEAP_MB = 512;
       ) => new IngestionWorker(queue, thread, clickhouse, join(config.DATA_DIR, 'spool'), counters, log),
     },
   ],
-  exports: [OtlpHttp, IngestionWorker],
+  exports: [Intake, OtlpHttp, OtlpGrpc, IngestionWorker],
 })
 export class IngestModule {}

@@ -102,6 +102,8 @@ export class Server {
     /** Base URLs, without a slash at the end. */
     readonly api: string,
     readonly otlp: string,
+    /** Host and port. */
+    readonly otlpGrpc: string,
     readonly startedInMs: number,
   ) {}
 
@@ -112,13 +114,21 @@ export class Server {
    */
   static async start(dataDir: string, env: Record<string, string> = {}): Promise<Server> {
     const startedAt = performance.now();
-    const settings = { DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0', LOG_LEVEL: 'info', ...env };
+    const settings = {
+      DATA_DIR: dataDir,
+      PORT: '0',
+      OTLP_HTTP_PORT: '0',
+      OTLP_GRPC_PORT: '0',
+      LOG_LEVEL: 'info',
+      ...env,
+    };
     const program = new Program(['start'], settings);
     while (program.isRunning && performance.now() - startedAt < MAX_START_MS) {
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(program.stdout)?.[1];
       const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(program.stdout)?.[1];
-      if (api && otlp && program.stdout.includes('/health/ready')) {
-        return new Server(program, dataDir, api, otlp, performance.now() - startedAt);
+      const otlpGrpc = /OTLP\/gRPC\s+(\S+)/.exec(program.stdout)?.[1];
+      if (api && otlp && otlpGrpc && program.stdout.includes('/health/ready')) {
+        return new Server(program, dataDir, api, otlp, otlpGrpc, performance.now() - startedAt);
       }
       await Promise.race([sleep(POLL_MS), program.exited]);
     }

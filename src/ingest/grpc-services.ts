@@ -1,0 +1,146 @@
+import { EventEmitter } from 'node:events';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { join } from 'node:path';
+import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
+import { AppError } from '../errors.js';
+import { PACKAGE_ROOT } from '../version.js';
+import { frame, sendRefusal, sendStatus, startAnswer } from './grpc-answer.js';
+import { PREFIX_BYTES } from './grpc-message.js';
+
+/** What OTLP's services are described from; published with the package. */
+const PROTO_DIR = join(PACKAGE_ROOT, 'proto');
+const OTLP_FILES = ['trace/v1/trace', 'logs/v1/logs', 'metrics/v1/metrics'].map(
+  (name) => `opentelemetry/proto/collector/${name}_service.proto`,
+);
+
+/** Questions to these services are a name or two. */
+const MAX_MESSAGE_BYTES = 16 * 1024;
+
+const INVALID_ARGUMENT = 3;
+const UNAVAILABLE = 14;
+
+type Definition = MethodDefinition<object, object>;
+type Reply = (error: { code: number; details: string } | null, message?: object | null) => void;
+type Handler = (call: OpenCall, reply: Reply) => void;
+
+/** A call as the packages' handlers expect it: `request`, or `data` and `end`; `cancelled`; `write` and `end`. */
+class OpenCall extends EventEmitter {
+  request: object | undefined;
+
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    private readonly definition: Definition,
+  ) {
+    super();
+    stream.once('close', () => this.emit('cancelled'));
+  }
+
+  write(message: object): void {
+    const { stream } = this;
+    if (stream.destroyed || stream.writableEnded) return;
+    if (!stream.headersSent) startAnswer(stream);
+    if (stream.write(frame(this.definition.responseSerialize(message)))) return;
+    // A client that asks on and does not read is not read from either.
+    stream.pause();
+    stream.once('drain', () => stream.resume());
+  }
+
+  end(): void {
+    if (this.stream.destroyed) return;
+    if (!this.stream.headersSent) startAnswer(this.stream);
+    this.stream.end();
+  }
+}
+
+/**
+ * The standard health and reflection services, of the official packages, on streams of HTTP/2: `addService` is all that they
+ * want of a server.
+ */
+export class GrpcServices {
+  private readonly methods = new Map<string, { definition: Definition; handler: Handler }>();
+  private readonly watching = new Set<ServerHttp2Stream>();
+  private readonly health: HealthImplementation;
+  private readonly served: string[];
+
+  /** @param otlpServices full names of the services that are served besides these */
+  constructor(otlpServices: string[]) {
+    this.served = ['', ...otlpServices];
+    this.health = new HealthImplementation(Object.fromEntries(this.served.map((name) => [name, 'SERVING'])));
+    const host = {
+      addService: (service: Record<string, Definition>, handlers: Record<string, Handler>) => {
+        for (const [name, definition] of Object.entries(service)) {
+          const handler = handlers[name] ?? handlers[definition.originalName!];
+          this.methods.set(definition.path, { definition, handler });
+        }
+      },
+    };
+    this.health.addToServer(host as never);
+    const described = loadSync([...OTLP_FILES, healthProtoPath], { includeDirs: [PROTO_DIR] });
+    new ReflectionService(described).addToServer(host as never);
+  }
+
+  /** Whether the call is for one of these; then it is answered. */
+  handle(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+    const method = this.methods.get(headers[':path'] ?? '');
+    if (!method) return false;
+    const { definition, handler } = method;
+    const call = new OpenCall(stream, definition);
+    this.watching.add(stream);
+    stream.once('close', () => this.watching.delete(stream));
+    const reply: Reply = (error, message) => {
+      if (error) return sendStatus(stream, error.code, error.details);
+      call.write(message!);
+      call.end();
+    };
+    if (definition.requestStream) handler(call, reply);
+    readMessages(stream, (bytes) => {
+      const message = definition.requestDeserialize(bytes);
+      if (definition.requestStream) call.emit('data', message);
+      else call.request = message;
+    });
+    stream.once('end', () => {
+      if (definition.requestStream) call.emit('end');
+      else if (call.request) handler(call, reply);
+      else sendStatus(stream, INVALID_ARGUMENT, 'The request is not one gRPC message.');
+    });
+    stream.resume();
+    return true;
+  }
+
+  /** NOT_SERVING from now on; those who watch are told, and every call that is still open ends. */
+  stop(): void {
+    for (const name of this.served) this.health.setStatus(name, 'NOT_SERVING');
+    for (const stream of this.watching) {
+      if (stream.headersSent) stream.end();
+      else sendStatus(stream, UNAVAILABLE, 'This server is stopping.');
+    }
+  }
+}
+
+/** Calls `take` with every message as it is whole. */
+function readMessages(stream: ServerHttp2Stream, take: (message: Buffer) => void): void {
+  let rest = Buffer.alloc(0);
+  const read = (chunk: Buffer) => {
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= PREFIX_BYTES) {
+      const end = PREFIX_BYTES + rest.readUInt32BE(1);
+      if (end > MAX_MESSAGE_BYTES) throw new AppError('BODY_TOO_LARGE', 'The message is too large.');
+      if (rest.length < end) return;
+      if (rest[0] !== 0) throw new AppError('MALFORMED_BODY', 'Messages must not be compressed here.');
+      take(rest.subarray(PREFIX_BYTES, end));
+      rest = rest.subarray(end);
+    }
+  };
+  const onData = (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch (thrown) {
+      stream.removeListener('data', onData);
+      const malformed = new AppError('MALFORMED_BODY', 'The message cannot be read.', { cause: thrown });
+      sendRefusal(stream, thrown instanceof AppError ? thrown : malformed);
+    }
+  };
+  stream.on('data', onData);
+}
