@@ -34,7 +34,8 @@ export class GrpcConnection {
 
   /** @param address host and port */
   constructor(address: string) {
-    this.session = connect(`http://${address}`);
+    // As gRPC libraries have it: otherwise Node refuses answers while a large message is on its way.
+    this.session = connect(`http://${address}`, { maxSessionMemory: 1024 });
     this.session.on('error', () => undefined);
   }
 
@@ -60,7 +61,7 @@ export class GrpcConnection {
   }
 }
 
-/** Resolves when the call is over, however it ends. */
+/** Resolves when the call is answered or over, however it ends; what is still being sent then is cancelled, as gRPC clients do. */
 export function answerOf(stream: ClientHttp2Stream): Promise<GrpcAnswer> {
   return new Promise((resolve) => {
     let headers: Headers = {};
@@ -69,7 +70,7 @@ export function answerOf(stream: ClientHttp2Stream): Promise<GrpcAnswer> {
     stream.on('response', (received) => (headers = received));
     stream.on('trailers', (received) => (trailers = received));
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    stream.on('close', () => {
+    const over = () => {
       const status = trailers?.['grpc-status'] ?? headers['grpc-status'];
       resolve({
         headers,
@@ -78,7 +79,10 @@ export function answerOf(stream: ClientHttp2Stream): Promise<GrpcAnswer> {
         resetCode: stream.rstCode ?? constants.NGHTTP2_NO_ERROR,
         status: status === undefined ? undefined : Number(status),
       });
-    });
+      if (!stream.writableFinished) stream.close(constants.NGHTTP2_CANCEL);
+    };
+    stream.on('end', over);
+    stream.on('close', over);
   });
 }
 
