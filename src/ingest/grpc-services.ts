@@ -1,8 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { join } from 'node:path';
-import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
+import type { MethodDefinition } from '@grpc/proto-loader';
 import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
 import { AppError } from '../errors.js';
 import { PACKAGE_ROOT } from '../version.js';
@@ -24,6 +23,10 @@ const UNAVAILABLE = 14;
 type Definition = MethodDefinition<object, object>;
 type Reply = (error: { code: number; details: string } | null, message?: object | null) => void;
 type Handler = (call: OpenCall, reply: Reply) => void;
+interface Method {
+  definition: Definition;
+  handler: Handler;
+}
 
 /** A call as the packages' handlers expect it: `request`, or `data` and `end`; `cancelled`; `write` and `end`. */
 class OpenCall extends EventEmitter {
@@ -59,36 +62,51 @@ class OpenCall extends EventEmitter {
  * want of a server.
  */
 export class GrpcServices {
-  private readonly methods = new Map<string, { definition: Definition; handler: Handler }>();
-  private readonly watching = new Set<ServerHttp2Stream>();
+  private readonly methods = new Map<string, Method>();
+  private readonly open = new Set<ServerHttp2Stream>();
   private readonly health: HealthImplementation;
   private readonly served: string[];
+  private reflection: Promise<void> | undefined;
 
   /** @param otlpServices full names of the services that are served besides these */
   constructor(otlpServices: string[]) {
     this.served = ['', ...otlpServices];
     this.health = new HealthImplementation(Object.fromEntries(this.served.map((name) => [name, 'SERVING'])));
-    const host = {
-      addService: (service: Record<string, Definition>, handlers: Record<string, Handler>) => {
-        for (const [name, definition] of Object.entries(service)) {
-          const handler = handlers[name] ?? handlers[definition.originalName!];
-          this.methods.set(definition.path, { definition, handler });
-        }
-      },
-    };
-    this.health.addToServer(host as never);
-    const described = loadSync([...OTLP_FILES, healthProtoPath], { includeDirs: [PROTO_DIR] });
-    new ReflectionService(described).addToServer(host as never);
+    this.health.addToServer(this as never);
   }
 
-  /** Whether the call is for one of these; then it is answered. */
-  handle(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
-    const method = this.methods.get(headers[':path'] ?? '');
-    if (!method) return false;
-    const { definition, handler } = method;
+  /** What the packages call on a server to add theirs; types are their own, and of several versions. */
+  addService(service: Record<string, Definition>, handlers: Record<string, Handler>): void {
+    for (const [name, definition] of Object.entries(service)) {
+      const handler = handlers[name] ?? handlers[definition.originalName!];
+      this.methods.set(definition.path, { definition, handler });
+    }
+  }
+
+  /** Whether the call is for one of these; then it is answered. The stream is paused. */
+  async handle(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<boolean> {
+    const path = headers[':path'] ?? '';
+    if (path.startsWith('/grpc.reflection.')) {
+      this.reflection ??= this.loadReflection();
+      await this.reflection;
+    }
+    const method = this.methods.get(path);
+    if (method && !stream.destroyed) this.answer(stream, method);
+    return method !== undefined;
+  }
+
+  /** Takes a third of a second and 20 MB, for a tool that few use: not before the first question. */
+  private async loadReflection(): Promise<void> {
+    const { loadSync } = await import('@grpc/proto-loader');
+    const { ReflectionService } = await import('@grpc/reflection');
+    const described = loadSync([...OTLP_FILES, healthProtoPath], { includeDirs: [PROTO_DIR] });
+    new ReflectionService(described).addToServer(this as never);
+  }
+
+  private answer(stream: ServerHttp2Stream, { definition, handler }: Method): void {
     const call = new OpenCall(stream, definition);
-    this.watching.add(stream);
-    stream.once('close', () => this.watching.delete(stream));
+    this.open.add(stream);
+    stream.once('close', () => this.open.delete(stream));
     const reply: Reply = (error, message) => {
       if (error) return sendStatus(stream, error.code, error.details);
       call.write(message!);
@@ -106,13 +124,12 @@ export class GrpcServices {
       else sendStatus(stream, INVALID_ARGUMENT, 'The request is not one gRPC message.');
     });
     stream.resume();
-    return true;
   }
 
   /** NOT_SERVING from now on; those who watch are told, and every call that is still open ends. */
   stop(): void {
     for (const name of this.served) this.health.setStatus(name, 'NOT_SERVING');
-    for (const stream of this.watching) {
+    for (const stream of this.open) {
       if (stream.headersSent) stream.end();
       else sendStatus(stream, UNAVAILABLE, 'This server is stopping.');
     }

@@ -128,7 +128,7 @@ export class OtlpGrpc {
       return services;
     });
     const services = await this.services;
-    if (!services.handle(call.stream, call.headers))
+    if (!(await services.handle(call.stream, call.headers)))
       sendStatus(call.stream, UNIMPLEMENTED, `No such method: ${call.headers[':path']}.`);
   }
 }
