@@ -200,6 +200,8 @@ describe('OTLP over gRPC', { concurrency: false }, () => {
       stream.write(framed(log('refused-cancelled')).subarray(0, 60));
       if (i % 2 === 0) await sleep(2);
       stream.close(8);
+      const whole = client.open(EXPORT_PATHS.logs);
+      whole.end(framed(log(`cancelled-${i}`)), () => whole.close(8));
     }
     readExported(await client.call(EXPORT_PATHS.logs, framed(log('good-after'))), 'logs');
   });

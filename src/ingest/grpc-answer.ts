@@ -22,15 +22,22 @@ export function frame(message: Uint8Array): Buffer {
   return framed;
 }
 
+/** Whether a call can still be answered: it has not been, and its client has not gone. Node throws otherwise. */
+function isOpen(stream: ServerHttp2Stream): boolean {
+  return !stream.destroyed && !stream.closed && !stream.headersSent;
+}
+
 /** Opens an answer that has messages; the call ends with OK when the stream is ended. */
 export function startAnswer(stream: ServerHttp2Stream): void {
   stream.respond(HEAD, { waitForTrailers: true });
-  stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
+  stream.once('wantTrailers', () => {
+    if (!stream.closed) stream.sendTrailers(OK_TRAILERS);
+  });
 }
 
 /** Answers a unary call with its one message. Nothing happens when the call is over. */
 export function sendMessage(stream: ServerHttp2Stream, message: Buffer): void {
-  if (stream.destroyed || stream.headersSent) return;
+  if (!isOpen(stream)) return;
   startAnswer(stream);
   stream.end(frame(message));
 }
@@ -45,7 +52,7 @@ export function sendStatus(
   message: string,
   more: Record<string, string> = {},
 ): void {
-  if (stream.destroyed || stream.headersSent) return;
+  if (!isOpen(stream)) return;
   const trailers = { ...HEAD, 'grpc-status': String(code), 'grpc-message': percentEncoded(message), ...more };
   stream.respond(trailers, { endStream: true });
   if (stream.readableEnded) return;

@@ -42,7 +42,7 @@ class OpenCall extends EventEmitter {
 
   write(message: object): void {
     const { stream } = this;
-    if (stream.destroyed || stream.writableEnded) return;
+    if (stream.destroyed || stream.closed || stream.writableEnded) return;
     if (!stream.headersSent) startAnswer(stream);
     if (stream.write(frame(this.definition.responseSerialize(message)))) return;
     // A client that asks on and does not read is not read from either.
@@ -51,7 +51,7 @@ class OpenCall extends EventEmitter {
   }
 
   end(): void {
-    if (this.stream.destroyed) return;
+    if (this.stream.destroyed || this.stream.closed) return;
     if (!this.stream.headersSent) startAnswer(this.stream);
     this.stream.end();
   }

@@ -141,7 +141,7 @@ export function timeoutMs(header: string | undefined): number {
 
 /** Not gRPC: as its specification over HTTP/2 says, for clients that can read no trailers. */
 function refuseOther(stream: ServerHttp2Stream): void {
-  if (!stream.destroyed) stream.respond({ ':status': 415 }, { endStream: true });
+  if (!stream.closed) stream.respond({ ':status': 415 }, { endStream: true });
 }
 
 function refuseEncoding({ stream, headers }: GrpcCall): void {
