@@ -25,7 +25,9 @@ export class MessageReader {
   private reserved = 0;
   private isCompressed = false;
   private reserve: Reserve | undefined;
+  private room: Promise<void> = Promise.resolve();
   private reject: ((error: unknown) => void) | undefined;
+  private isOver = false;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -43,12 +45,18 @@ export class MessageReader {
       this.reject = reject;
       stream.on('data', this.take);
       stream.on('end', () => {
-        if (this.body && this.used === this.length)
-          resolve({ body: this.body, isCompressed: this.isCompressed });
-        else this.fail(malformed(`it ended after ${this.used} bytes`));
+        if (!this.body || this.used < this.length) {
+          this.fail(malformed(`it ended after ${this.used} bytes`));
+          return;
+        }
+        this.isOver = true;
+        const message = { body: this.body, isCompressed: this.isCompressed };
+        this.room.then(() => resolve(message), reject);
       });
-      stream.on('close', () => reject(new ClientGone()));
-      if (stream.destroyed) reject(new ClientGone());
+      // Not before it is needed: an error takes the time of its stack.
+      const gone = () => this.isOver || this.fail(new ClientGone());
+      stream.on('close', gone);
+      if (stream.destroyed) gone();
     });
   }
 
@@ -56,6 +64,7 @@ export class MessageReader {
   fail(error: unknown): void {
     this.stream.removeListener('data', this.take);
     this.stream.resume();
+    this.isOver = true;
     this.reject?.(error);
   }
 
@@ -92,10 +101,13 @@ export class MessageReader {
   }
 
   private makeRoom(): void {
-    this.stream.pause();
     this.reserved = Math.min(Math.max(FIRST_BYTES, this.used, this.reserved * 2), this.length);
-    this.reserve!(this.reserved).then(
-      () => this.stream.resume(),
+    this.room = this.reserve!(this.reserved);
+    // What is whole already has nothing to hold back: it waits for its room at the end.
+    const isWhole = this.used === this.length;
+    if (!isWhole) this.stream.pause();
+    this.room.then(
+      () => isWhole || this.stream.resume(),
       (error) => this.fail(error),
     );
   }
