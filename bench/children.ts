@@ -5,11 +5,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LoadOrder, LoadReport } from './load-client.js';
 
+const FREE_PORTS = { PORT: '0', OTLP_HTTP_PORT: '0', OTLP_GRPC_PORT: '0' };
+
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
 export interface ServerUnderTest {
   pid: number;
   otlp: string;
+  /** Host and port. */
+  otlpGrpc: string;
   api: string;
   dataDir: string;
   /** May send and ask. */
@@ -35,8 +39,7 @@ export async function startServer(env: Record<string, string> = {}): Promise<Ser
   const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
   const settings = {
     DATA_DIR: dataDir,
-    PORT: '0',
-    OTLP_HTTP_PORT: '0',
+    ...FREE_PORTS,
     LOG_LEVEL: 'warn',
     ...unlimited,
     ...env,
@@ -46,12 +49,13 @@ export async function startServer(env: Record<string, string> = {}): Promise<Ser
   const child = spawn(process.execPath, [bin, 'start'], { ...options, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = exitOf(child);
   let text = '';
-  const addresses = await new Promise<{ api: string; otlp: string }>((resolve, reject) => {
+  const addresses = await new Promise<{ api: string; otlp: string; otlpGrpc: string }>((resolve, reject) => {
     child.stdout.on('data', (chunk) => {
       text += chunk;
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(text)?.[1];
       const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(text)?.[1];
-      if (api && otlp) resolve({ api, otlp });
+      const otlpGrpc = /OTLP\/gRPC\s+(\S+)/.exec(text)?.[1];
+      if (api && otlp && otlpGrpc) resolve({ api, otlp, otlpGrpc });
     });
     exited.then((code) => reject(new Error(`The server ended with ${code} before it was ready`)));
   });
@@ -81,7 +85,7 @@ export async function startNaive(): Promise<ServerUnderTest> {
     child.kill('SIGKILL');
     return exited;
   };
-  return { pid: child.pid!, dataDir, api: url, otlp: url, key: '', stop };
+  return { pid: child.pid!, dataDir, api: url, otlp: url, otlpGrpc: '', key: '', stop };
 }
 
 /** A client process that has its bodies ready; `go` sends them. */

@@ -1,18 +1,23 @@
 import { Agent, request } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { makeLogsBody, makeMetricsBody, makeTracesBody } from '../test/support/otlp-bodies.js';
+import { framed, GrpcSender } from './grpc-sender.js';
 import { quantile, sleep } from './process-stats.js';
 
 /** What the parent process asks for: bodies of `itemsPerBody` items, all different, sent to `url`. */
 export interface LoadOrder {
   url: string;
   key: string;
+  /** Unset: HTTP. */
+  transport?: 'http' | 'grpc';
   signal: 'traces' | 'logs' | 'metrics';
   bodies: number;
   itemsPerBody: number;
   gzip: boolean;
-  /** Requests at a time. */
+  /** Requests at a time, each on a connection of its own unless `sessions` says otherwise. */
   connections: number;
+  /** gRPC: connections that the requests share. */
+  sessions?: number;
   /** Items per second; undefined: as fast as answers come. */
   itemsPerSecond?: number;
   /** Send the bodies again and again, each time changed a little, until this long has passed. */
@@ -52,6 +57,7 @@ function prepare(order: LoadOrder): Uint8Array[] {
 
 class Load {
   private readonly agent: Agent;
+  private readonly grpc: GrpcSender | undefined;
   private readonly times: number[] = [];
   private readonly statuses: Record<string, number> = {};
   private retryAfterMissing = 0;
@@ -60,9 +66,21 @@ class Load {
 
   constructor(private readonly order: LoadOrder) {
     this.agent = new Agent({ keepAlive: true, maxSockets: order.connections });
+    if (order.transport !== 'grpc') return;
+    this.grpc = new GrpcSender(order, order.sessions ?? order.connections);
+  }
+
+  private async call(sender: GrpcSender, message: Buffer): Promise<void> {
+    const startedAt = performance.now();
+    this.bytes += message.length;
+    const { status, hasRetryInfo } = await sender.send(message);
+    this.count(status, performance.now() - startedAt);
+    if (status === '0') this.accepted++;
+    else if (!hasRetryInfo) this.retryAfterMissing++;
   }
 
   private post(body: Buffer): Promise<void> {
+    if (this.grpc) return this.call(this.grpc, body);
     const startedAt = performance.now();
     return new Promise((resolve) => {
       const headers: Record<string, string | number> = {
@@ -116,6 +134,7 @@ class Load {
       await Promise.all(Array.from({ length: connections }, lane));
     }
     this.agent.destroy();
+    this.grpc?.close();
     return {
       items: this.accepted * itemsPerBody,
       seconds: (performance.now() - startedAt) / 1000,
@@ -133,12 +152,12 @@ process.on('message', async (message: { prepare: LoadOrder } | 'go') => {
   const order = message.prepare;
   const bodies = prepare(order);
   const repeated = order.seconds !== undefined;
-  const ready =
-    order.gzip && !repeated ? bodies.map((body) => gzipSync(body)) : bodies.map((body) => Buffer.from(body));
+  const carried = (body: Buffer) => (order.transport === 'grpc' ? framed(body, order.gzip) : body);
+  const ready = bodies.map((body) => carried(order.gzip && !repeated ? gzipSync(body) : Buffer.from(body)));
   const next = (index: number) => {
     if (!repeated) return ready[index];
     const body = numbered(bodies[index % bodies.length], index);
-    return order.gzip ? gzipSync(body, { level: 1 }) : body;
+    return carried(order.gzip ? gzipSync(body, { level: 1 }) : body);
   };
   process.send!({ ready: true });
   process.on('message', async (second: unknown) => {

@@ -33,6 +33,7 @@ async function runServer(): Promise<void> {
       `TelemetryFlow ${VERSION} is running (started in ${seconds} s, data in ${config.DATA_DIR})`,
       `  API        ${address(running.apiPort)}/api/v1`,
       `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
+      `  OTLP/gRPC  ${running.host}:${running.otlpGrpcPort}`,
       firstStart && `  Login      ${firstStart.email} / ${firstStart.password}   (shown once)`,
       firstStart && `  Ingest key ${firstStart.ingestKey}   (shown once)`,
       signInCode && `  Sign in    ${signIn}  (works once, for 15 minutes)`,

@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { StartupError } from './errors.js';
 
@@ -62,7 +62,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
  * @param setting name of the setting the port came from, for the error
  * @throws StartupError when the port cannot be had
  */
-export function listen(server: Server, host: string, port: number, setting: string): Promise<number> {
+export function listen(server: NetServer, host: string, port: number, setting: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const why =

@@ -13,8 +13,11 @@ import { AUDIT } from './edge/audit.js';
 import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
+import { createGrpcServer } from './grpc.js';
 import { closeHttpServer, createHttpServer, listen } from './http.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
+import { Intake } from './ingest/intake.js';
+import { OtlpGrpc } from './ingest/otlp-grpc.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
 import { createLogger } from './log.js';
 import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
@@ -24,6 +27,7 @@ export interface Running {
   host: string;
   apiPort: number;
   otlpHttpPort: number;
+  otlpGrpcPort: number;
   /** Secrets to show once, on the first start alone. */
   firstStart: FirstStart | undefined;
   /** Logs the local admin in, once; only where nobody else reaches the API. */
@@ -46,9 +50,12 @@ export async function start(config: Config): Promise<Running> {
     const { app, apiServer } = await createApp(config, log);
     const otlp = app.get(OtlpHttp);
     const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
+    const otlpGrpc = app.get(OtlpGrpc);
+    const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
-      otlp.stop();
-      await Promise.all([closeHttpServer(otlpServer), closeHttpServer(apiServer)]);
+      app.get(Intake).stop();
+      otlpGrpc.stop();
+      await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
       await app.get(IngestionWorker).stop();
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
@@ -57,6 +64,7 @@ export async function start(config: Config): Promise<Running> {
     try {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
       const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
+      const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
       if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
       // When nothing can stop the start any more: the password is told once, and must not be lost.
       const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
@@ -64,6 +72,7 @@ export async function start(config: Config): Promise<Running> {
         host: config.HOST,
         apiPort,
         otlpHttpPort,
+        otlpGrpcPort,
         firstStart,
         signInCode: hasSignIn(config) ? app.get(SignInCodes).issue(Date.now()) : undefined,
         stop: () => (stopping ??= stop()),

@@ -16,7 +16,12 @@ describe('kill -9 while it starts for the first time', { concurrency: false }, (
     for (let folder = 0; folder < FOLDERS; folder++) {
       const dataDir = makeDataDir();
       for (let round = 0; round < KILLS_EACH; round++) {
-        const program = new Program(['start'], { DATA_DIR: dataDir, PORT: '0', OTLP_HTTP_PORT: '0' });
+        const program = new Program(['start'], {
+          DATA_DIR: dataDir,
+          PORT: '0',
+          OTLP_HTTP_PORT: '0',
+          OTLP_GRPC_PORT: '0',
+        });
         await Promise.race([sleep(200 + random.below(usualMs)), program.exited]);
         assert.ok(program.isRunning, `a start after a kill failed:\n${program.output}`);
         program.child.kill('SIGKILL');

@@ -67,7 +67,7 @@ describe('start and stop', { concurrency: false }, () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     const { port } = other.address() as { port: number };
-    for (const setting of ['PORT', 'OTLP_HTTP_PORT']) {
+    for (const setting of ['PORT', 'OTLP_HTTP_PORT', 'OTLP_GRPC_PORT']) {
       const { exit, output } = await failedStart({ [setting]: String(port) });
       assert.equal(exit.code, 1);
       assert.match(

@@ -13,9 +13,9 @@ const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** What a sender is given room for before anything arrived. */
-const FIRST_BYTES = 64 * 1024;
+export const FIRST_BYTES = 64 * 1024;
 /** An announced length is taken at once up to this. */
-const MAX_UNSEEN_BYTES = 1024 * 1024;
+export const MAX_UNSEEN_BYTES = 1024 * 1024;
 
 export type Compression = 'identity' | 'gzip' | 'deflate';
 
@@ -33,7 +33,8 @@ export function compressionOf(contentEncoding: string | undefined): Compression 
   );
 }
 
-function tooLarge(what: string, maxBytes: number): AppError {
+/** The error of a body over a limit; `what` is over it. */
+export function tooLarge(what: string, maxBytes: number): AppError {
   return new AppError(
     'BODY_TOO_LARGE',
     `The ${what} is larger than the allowed ${maxBytes} bytes; send smaller batches.`,
@@ -49,7 +50,7 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
 }
 
 /** Asks for room for the first `bytes` of a body; rejects when there is none. */
-type Reserve = (bytes: number) => Promise<void>;
+export type Reserve = (bytes: number) => Promise<void>;
 
 /**
  * Reads a whole body into memory of the pool, which the caller gives back. Room is asked for as bytes arrive, not as they are announced: many senders announce much and send it slowly, or announce nothing.

@@ -16,6 +16,8 @@ import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { Acceptor } from './acceptor.js';
 import { Admission } from './admission.js';
 import { IngestionWorker } from './ingestion.worker.js';
+import { Intake } from './intake.js';
+import { OtlpGrpc } from './otlp-grpc.js';
 import { OtlpHttp } from './otlp-http.js';
 import { TranscodeThread } from './thread.js';
 
@@ -49,16 +51,19 @@ const THREAD_HEAP_MB = 512;
     },
     {
       provide: Admission,
-      inject: [Credentials, RateLimiter, QUOTAS],
-      useFactory: (credentials: Credentials, limiter: RateLimiter, quotas: Quotas) =>
-        new Admission(credentials, limiter, quotas),
+      inject: [Credentials, RateLimiter, QUOTAS, TRUSTED_PROXIES],
+      useFactory: (
+        credentials: Credentials,
+        limiter: RateLimiter,
+        quotas: Quotas,
+        proxies: BlockList | undefined,
+      ) => new Admission(credentials, limiter, quotas, proxies),
     },
     {
-      provide: OtlpHttp,
-      inject: [Admission, TRUSTED_PROXIES, BodyPool, Acceptor, CONFIG, IngestCounters, LOGGER],
+      provide: Intake,
+      inject: [Admission, BodyPool, Acceptor, CONFIG, IngestCounters, LOGGER],
       useFactory: (
         admission: Admission,
-        proxies: BlockList | undefined,
         bodies: BodyPool,
         acceptor: Acceptor,
         config: Config,
@@ -70,8 +75,18 @@ const THREAD_HEAP_MB = 512;
           MAX_WAIT_MS,
         );
         const limits = { maxBodyBytes: config.MAX_BODY_BYTES, maxInflatedBytes: config.MAX_INFLATED_BYTES };
-        return new OtlpHttp(admission, proxies, budget, bodies, acceptor, limits, counters, log);
+        return new Intake(admission, budget, bodies, acceptor, limits, counters, log);
       },
+    },
+    {
+      provide: OtlpHttp,
+      inject: [Intake, BodyPool],
+      useFactory: (intake: Intake, bodies: BodyPool) => new OtlpHttp(intake, bodies),
+    },
+    {
+      provide: OtlpGrpc,
+      inject: [Intake, BodyPool],
+      useFactory: (intake: Intake, bodies: BodyPool) => new OtlpGrpc(intake, bodies),
     },
     {
       provide: IngestionWorker,
@@ -90,6 +105,6 @@ const THREAD_HEAP_MB = 512;
       },
     },
   ],
-  exports: [OtlpHttp, IngestionWorker],
+  exports: [Intake, OtlpHttp, OtlpGrpc, IngestionWorker],
 })
 export class IngestModule {}

@@ -1,25 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { BlockList } from 'node:net';
-import type { Logger } from 'pino';
 import { rateLimitHeaders } from '../edge/rate-limiter.js';
-import { senderOf } from '../edge/remote-address.js';
 import { AppError } from '../errors.js';
 import type { BodyPool } from '../memory/body-pool.js';
-import { type ByteBudget, Holding } from '../memory/byte-budget.js';
 import { freeMemory } from '../memory/free-memory.js';
-import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { Signal } from '../signal.js';
-import type { Acceptor } from './acceptor.js';
-import type { Admission } from './admission.js';
-import {
-  announcedLength,
-  ClientGone,
-  type Compression,
-  compressionOf,
-  decompress,
-  inflatedSizeHint,
-  readBody,
-} from './body.js';
+import { announcedLength, ClientGone, compressionOf, type Reserve, readBody } from './body.js';
+import type { Intake } from './intake.js';
 import { type Encoding, encodingOf, send, sendError, successBody } from './otlp-response.js';
 
 const SIGNAL_OF_PATH: Record<string, Signal> = {
@@ -31,27 +17,14 @@ const SIGNAL_OF_PATH: Record<string, Signal> = {
 /** How long the rest of a refused body is read and dropped. */
 const MAX_DROPPING_MS = 5000;
 
-export interface OtlpHttpLimits {
-  maxBodyBytes: number;
-  maxInflatedBytes: number;
-}
-
 /**
  * OTLP over HTTP, on plain Node requests so that both ports share it: who are you, how much may you send, is there room,
  * read, decompress, accept, answer. Every exit is a `google.rpc.Status` or an `Export*ServiceResponse` in the request's encoding.
  */
 export class OtlpHttp {
-  private stopping = false;
-
   constructor(
-    private readonly admission: Admission,
-    private readonly proxies: BlockList | undefined,
-    private readonly budget: ByteBudget,
+    private readonly intake: Intake,
     private readonly bodies: BodyPool,
-    private readonly acceptor: Acceptor,
-    private readonly limits: OtlpHttpLimits,
-    private readonly counters: IngestCounters,
-    private readonly log: Logger,
   ) {}
 
   /**
@@ -60,20 +33,14 @@ export class OtlpHttp {
    * @param successStatus 200 on the OTLP port, where the specification says MUST; 202 on the API port
    */
   async handle(request: IncomingMessage, response: ServerResponse, successStatus: 200 | 202): Promise<void> {
-    const startedAt = performance.now();
+    const startedAtMs = performance.now();
     const encoding = encodingOf(request.headers['content-type']);
     try {
-      await this.ingest(request, response, successStatus, encoding);
-      this.counters.acknowledged(performance.now() - startedAt);
+      await this.ingest(request, response, successStatus, encoding, startedAtMs);
     } catch (thrown) {
       if (thrown instanceof ClientGone) return;
       await this.refuse(request, response, encoding ?? 'json', thrown);
     }
-  }
-
-  /** From now on every request is told to try again, elsewhere or later. */
-  stop(): void {
-    this.stopping = true;
   }
 
   private async ingest(
@@ -81,66 +48,32 @@ export class OtlpHttp {
     response: ServerResponse,
     successStatus: 200 | 202,
     encoding: Encoding | undefined,
+    startedAtMs: number,
   ): Promise<void> {
     const signal = signalOf(request);
-    if (this.stopping) throw new AppError('SHUTTING_DOWN', 'This server is stopping; send this again.');
     if (!encoding) {
       throw new AppError(
         'UNSUPPORTED_MEDIA_TYPE',
         `Content-Type ${request.headers['content-type'] ?? '(none)'} is not supported; use application/x-protobuf or application/json.`,
       );
     }
-    const principal = await this.admission.admit(
-      { headers: request.headers, remoteAddress: senderOf(request, this.proxies) },
-      (verdict) => {
-        for (const [name, value] of rateLimitHeaders(verdict)) response.setHeader(name, value);
-      },
-    );
-    const compression = compressionOf(request.headers['content-encoding']);
-    const length = announcedLength(request, this.limits.maxBodyBytes);
-    const accepted = await this.withBody(request, length, compression, (body) =>
-      this.acceptor.accept(principal.scope, signal, encoding, body),
-    );
-    const { rejected, message } = accepted;
+    const { headers, socket } = request;
+    const principal = await this.intake.admit({ headers, remoteAddress: socket.remoteAddress }, (verdict) => {
+      for (const [name, value] of rateLimitHeaders(verdict)) response.setHeader(name, value);
+    });
+    const compression = compressionOf(headers['content-encoding']);
+    const { maxBodyBytes } = this.intake.limits;
+    const length = announcedLength(request, maxBodyBytes);
+    const sent = {
+      signal,
+      encoding,
+      read: async (reserve: Reserve) => ({
+        body: await readBody(request, length, maxBodyBytes, this.bodies, reserve),
+        compression,
+      }),
+    };
+    const { rejected, message } = await this.intake.accept(principal, sent, startedAtMs);
     send(response, successStatus, encoding, successBody(signal, encoding, rejected, message));
-  }
-
-  /** Reads and decompresses within the budget, and keeps the budget until `use`, which takes the body over, is done. */
-  private async withBody<T>(
-    request: IncomingMessage,
-    length: number | undefined,
-    compression: Compression,
-    use: (body: Buffer) => Promise<T>,
-  ): Promise<T> {
-    const { maxBodyBytes, maxInflatedBytes } = this.limits;
-    let holding = new Holding(this.budget);
-    try {
-      const body = await readBody(request, length, maxBodyBytes, this.bodies, (bytes) =>
-        holding.growTo(bytes),
-      );
-      if (compression === 'identity') return await use(body);
-      const expected = Math.min(inflatedSizeHint(body, compression) + 1, maxInflatedBytes);
-      // What is held is given back before more is asked for: two of these never wait for each other.
-      const swapFor = (bytes: number) => {
-        holding.release();
-        holding = new Holding(this.budget);
-        return holding.growTo(bytes);
-      };
-      const inflate = async (): Promise<Buffer> => {
-        try {
-          await swapFor(expected);
-          const inflated = await decompress(body, compression, expected, this.bodies).catch(onlyTooLarge);
-          if (inflated) return inflated;
-          await swapFor(maxInflatedBytes);
-          return await decompress(body, compression, maxInflatedBytes, this.bodies);
-        } finally {
-          this.bodies.give(body);
-        }
-      };
-      return await use(await inflate());
-    } finally {
-      holding.release();
-    }
   }
 
   private async refuse(
@@ -149,15 +82,12 @@ export class OtlpHttp {
     encoding: Encoding,
     thrown: unknown,
   ): Promise<void> {
-    if (!(thrown instanceof AppError))
-      this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
-    if (thrown instanceof AppError && thrown.code === 'METHOD_NOT_ALLOWED')
-      response.setHeader('allow', 'POST');
+    const error = this.intake.refusal(thrown, request.url);
+    if (error.code === 'METHOD_NOT_ALLOWED') response.setHeader('allow', 'POST');
     const dropped = request.complete ? undefined : dropRest(request);
     // A connection that ends with its answer is reset when more comes in, and the client never reads why.
     if (!response.shouldKeepAlive) await dropped;
-    const error = sendError(response, encoding, thrown);
-    this.counters.refused(error.code);
+    sendError(response, encoding, error);
     await dropped;
     if (!request.complete) request.destroy();
   }
@@ -187,9 +117,4 @@ function signalOf(request: IncomingMessage): Signal {
   if (request.method !== 'POST')
     throw new AppError('METHOD_NOT_ALLOWED', `${path} takes POST, not ${request.method}.`);
   return signal;
-}
-
-function onlyTooLarge(error: unknown): undefined {
-  if (error instanceof AppError && error.code === 'BODY_TOO_LARGE') return undefined;
-  throw error;
 }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../errors.js';
+import { bytesField, varintField } from './protobuf-bytes.js';
 
 /** The two encodings of OTLP over HTTP; the answer uses the request's. */
 export type Encoding = 'protobuf' | 'json';
@@ -26,21 +27,6 @@ export function encodingOf(contentType: string | undefined): Encoding | undefine
   if (type === 'application/x-protobuf') return 'protobuf';
   if (type === 'application/json') return 'json';
   return undefined;
-}
-
-/** Field header and varint as protobuf writes them; `value` is a non-negative safe integer. */
-function varintField(field: number, value: number): Buffer {
-  const bytes = [field << 3];
-  let rest = value;
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
-  bytes.push(rest);
-  return Buffer.from(bytes);
-}
-
-function bytesField(field: number, bytes: Buffer): Buffer {
-  const header = varintField(field, bytes.length);
-  header[0] |= 2;
-  return Buffer.concat([header, bytes]);
 }
 
 function cut(message: string): string {
@@ -92,18 +78,19 @@ export function send(
 }
 
 /**
- * Sends an error as OTLP clients understand it. What is not from the catalogue is a fault of ours that may pass: it goes
- * out as 503, because clients drop the data on a 500.
+ * What is not from the catalogue is a fault of ours that may pass: it goes out as UNAVAILABLE, because clients drop the data
+ * on a 500, and in gRPC on UNKNOWN and INTERNAL.
  */
-export function sendError(response: ServerResponse, encoding: Encoding, thrown: unknown): AppError {
-  const error =
-    thrown instanceof AppError
-      ? thrown
-      : new AppError('UNAVAILABLE', 'The data could not be taken in just now; send it again.', {
-          cause: thrown,
-        });
+export function refusalOf(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  return new AppError('UNAVAILABLE', 'The data could not be taken in just now; send it again.', {
+    cause: thrown,
+  });
+}
+
+/** Sends an error as OTLP clients understand it. */
+export function sendError(response: ServerResponse, encoding: Encoding, error: AppError): void {
   const headers: Record<string, string | number> = {};
   if (error.retryAfterSeconds !== undefined) headers['retry-after'] = error.retryAfterSeconds;
   send(response, error.status, encoding, statusBody(encoding, error), headers);
-  return error;
 }

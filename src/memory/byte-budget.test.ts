@@ -38,6 +38,17 @@ describe('The byte budget', () => {
     assert.equal(budget.stats().usedBytes, 0);
   });
 
+  it('refuses at once when as many wait as may', async () => {
+    const budget = new ByteBudget(100, 60_000, 2);
+    const release = await budget.acquire(100);
+    const waiting = [budget.acquire(50), budget.acquire(50)];
+    await assert.rejects(budget.acquire(1), (error) => error instanceof AppError && error.status === 503);
+    release();
+    for (const admitted of waiting) (await admitted)();
+    (await budget.acquire(1))();
+    assert.deepEqual(budget.stats(), { usedBytes: 0, waiting: 0 });
+  });
+
   it('lets a request larger than all of it through, alone', async () => {
     const budget = new ByteBudget(100, 1000);
     const release = await budget.acquire(1_000_000);

@@ -19,6 +19,8 @@ export class ByteBudget {
   constructor(
     readonly maxBytes: number,
     private readonly maxWaitMs: number,
+    /** What a request has sent so far waits with it, uncounted: more than this many are refused at once. */
+    private readonly maxWaiting = 1024,
   ) {}
 
   /** Bytes in use and requests waiting. */
@@ -30,21 +32,20 @@ export class ByteBudget {
    * Takes `bytes` from the budget and resolves with the function that gives them back (idempotent). More than the whole
    * budget is taken as the whole budget, so that a single large request still gets through, alone.
    *
-   * @throws AppError UNAVAILABLE after `maxWaitMs`
+   * @throws AppError UNAVAILABLE after `maxWaitMs`, or at once when too many wait already
    */
   acquire(bytes: number): Promise<() => void> {
     const wanted = Math.min(bytes, this.maxBytes);
     if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes)
       return Promise.resolve(this.take(wanted));
+    if (this.waiters.length >= this.maxWaiting) return Promise.reject(noRoom());
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         bytes: wanted,
         admit: resolve,
         timer: setTimeout(() => {
           this.waiters.splice(this.waiters.indexOf(waiter), 1);
-          reject(
-            new AppError('UNAVAILABLE', 'More data is arriving than can be taken in; send this again later.'),
-          );
+          reject(noRoom());
           this.admitWaiters();
         }, this.maxWaitMs),
       };
@@ -70,6 +71,10 @@ export class ByteBudget {
       waiter.admit(this.take(waiter.bytes));
     }
   }
+}
+
+function noRoom(): AppError {
+  return new AppError('UNAVAILABLE', 'More data is arriving than can be taken in; send this again later.');
 }
 
 /** What one request has of the budget: it grows with the body, so that bytes count when they are there. */

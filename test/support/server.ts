@@ -111,6 +111,8 @@ export class Server {
     /** Base URLs, without a slash at the end. */
     readonly api: string,
     readonly otlp: string,
+    /** Host and port. */
+    readonly otlpGrpc: string,
     readonly startedInMs: number,
     /** A login of the admin, good for 15 minutes: what a question to the API needs. Empty when none was offered. */
     readonly key: string,
@@ -124,15 +126,16 @@ export class Server {
   static async start(dataDir: string, env: Record<string, string> = {}): Promise<Server> {
     const startedAt = performance.now();
     const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
-    const ports = { PORT: '0', OTLP_HTTP_PORT: '0' };
+    const ports = { PORT: '0', OTLP_HTTP_PORT: '0', OTLP_GRPC_PORT: '0' };
     const settings = { DATA_DIR: dataDir, ...ports, LOG_LEVEL: 'info', ...unlimited, ...env };
     const program = new Program(['start'], settings);
     while (program.isRunning && performance.now() - startedAt < MAX_START_MS) {
       const api = /API\s+(http:\S+?)\/api\/v1/.exec(program.stdout)?.[1];
       const otlp = /OTLP\/HTTP\s+(http:\S+)/.exec(program.stdout)?.[1];
-      if (api && otlp && program.stdout.includes('/health/ready')) {
+      const otlpGrpc = /OTLP\/gRPC\s+(\S+)/.exec(program.stdout)?.[1];
+      if (api && otlp && otlpGrpc && program.stdout.includes('/health/ready')) {
         const startedInMs = performance.now() - startedAt;
-        return new Server(program, dataDir, api, otlp, startedInMs, await signIn(program.stdout));
+        return new Server(program, dataDir, api, otlp, otlpGrpc, startedInMs, await signIn(program.stdout));
       }
       await Promise.race([sleep(POLL_MS), program.exited]);
     }

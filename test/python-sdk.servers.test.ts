@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { PACKAGE_ROOT } from '../src/version.js';
+import { getJson } from './support/http.js';
+import { makeDataDir, Server } from './support/server.js';
+
+const run = promisify(execFile);
+const SCRIPT = join(PACKAGE_ROOT, 'test', 'support', 'python-sdk.py');
+const PACKAGES = ['opentelemetry-sdk==1.45.2', 'opentelemetry-exporter-otlp==1.45.2'];
+const VENV = join(PACKAGE_ROOT, 'node_modules', '.cache', 'telemetryflow-python');
+const MAX_FRESHNESS_MS = 10_000;
+
+/** Python with the SDK in a folder of its own, made at the first run and whenever the versions change. */
+function pythonWithSdk(): string {
+  const python = join(VENV, 'bin', 'python');
+  const made = join(VENV, createHash('sha256').update(PACKAGES.join()).digest('hex').slice(0, 16));
+  if (existsSync(made)) return python;
+  rmSync(VENV, { recursive: true, force: true });
+  try {
+    execFileSync('python3', ['-m', 'venv', VENV], { stdio: 'pipe' });
+  } catch (error) {
+    throw new Error(
+      `This test needs Python with venv and pip. Debian: apt-get install python3-venv python3-pip (${error})`,
+    );
+  }
+  execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  writeFileSync(made, '');
+  return python;
+}
+
+/** A JSON answer, of which the test reads what it expects to be there. */
+// biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
+type Json = any;
+
+async function ask(url: string, isWanted: (body: Json) => boolean): Promise<Json> {
+  const startedAt = performance.now();
+  for (;;) {
+    const { status, body } = await getJson(url);
+    if (status === 200 && isWanted(body)) return body;
+    assert.ok(performance.now() - startedAt < MAX_FRESHNESS_MS, `${url}: ${status} ${JSON.stringify(body)}`);
+    await sleep(20);
+  }
+}
+
+describe('the OpenTelemetry SDK for Python', { concurrency: false }, () => {
+  let python: string;
+  let server: Server;
+  before(async () => {
+    python = pythonWithSdk();
+    server = await Server.start(makeDataDir());
+  });
+  after(() => server?.stop());
+
+  for (const transport of ['grpc', 'http']) {
+    for (const compression of ['none', 'gzip']) {
+      it(`sends all signals over ${transport}, ${compression}, and they come back`, async () => {
+        const service = `python-${transport}-${compression}`;
+        const endpoint = transport === 'grpc' ? server.otlpGrpc : server.otlp;
+        const { stdout } = await run(python, [SCRIPT, transport, endpoint, compression, service]);
+        const traceId = stdout.trim();
+        const api = `${server.api}/api/v1`;
+        const found = await ask(`${api}/traces/${traceId}`, (body) => body.span_count === 1);
+        assert.equal(found.spans[0].service_name, service);
+        assert.equal(found.spans[0].attributes['cart.items'], 3);
+        const logs = await ask(`${api}/logs?service=${service}`, (body) => body.data.length === 1);
+        assert.deepEqual([logs.data[0].body, logs.data[0].trace_id], ['stock is low', traceId]);
+        assert.equal(logs.data[0].attributes.sku, 'tea');
+        const metric = `${api}/metrics/query?metric=orders&agg=last&service=${service}`;
+        const series = await ask(metric, (body) => body.series.length === 1);
+        assert.equal(series.series[0].points.at(-1)[1], 5);
+      });
+    }
+  }
+
+  it('is refused over both when it shows a key that nobody knows', async () => {
+    for (const [transport, endpoint] of [
+      ['grpc', server.otlpGrpc],
+      ['http', server.otlp],
+    ]) {
+      const env = { ...process.env, OTEL_EXPORTER_OTLP_HEADERS: 'x-api-key=nobody' };
+      await assert.rejects(
+        run(python, [SCRIPT, transport, endpoint, 'none', 'python-stranger'], { env }),
+        /UNAUTHENTICATED|401|FAILURE/,
+        transport,
+      );
+    }
+  });
+});
