@@ -6,7 +6,6 @@ const PATHS = {
   metrics: '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export',
 };
 
-/** Sends prepared messages as gRPC calls on bare HTTP/2: what a client costs should not be what is measured. */
 interface Target {
   url: string;
   signal: keyof typeof PATHS;
@@ -14,6 +13,7 @@ interface Target {
   key: string;
 }
 
+/** Sends prepared messages as gRPC calls on bare HTTP/2: what a client costs should not be what is measured. */
 export class GrpcSender {
   private readonly sessions: ClientHttp2Session[];
   private next = 0;

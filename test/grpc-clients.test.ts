@@ -17,6 +17,7 @@ import descriptor from 'protobufjs/ext/descriptor.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { getJson } from './support/http.js';
 import { makeDataDir, Server } from './support/server.js';
+import { makeTenant } from './support/tenant.js';
 
 const SERVICES = ['trace.v1.TraceService', 'logs.v1.LogsService', 'metrics.v1.MetricsService'].map(
   (name) => `opentelemetry.proto.collector.${name}`,
@@ -64,10 +65,10 @@ function instrument(endpoint: string, compression: string, service: string, head
 // biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
 type Json = any;
 
-async function ask(url: string, isWanted: (body: Json) => boolean): Promise<Json> {
+async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
   const startedAt = performance.now();
   for (;;) {
-    const { status, body } = await getJson(url);
+    const { status, body } = await getJson(url, key);
     if (status === 200 && isWanted(body)) return body;
     assert.ok(performance.now() - startedAt < MAX_FRESHNESS_MS, `${url}: ${status} ${JSON.stringify(body)}`);
     await sleep(20);
@@ -82,9 +83,10 @@ describe('gRPC by the official clients', { concurrency: false }, () => {
   after(() => server.program.isRunning && server.kill());
 
   for (const compression of ['none', 'gzip']) {
-    it(`the JavaScript SDK sends all signals, ${compression}, and they come back`, async () => {
+    it(`the JavaScript SDK sends all signals, ${compression}, and they come back to the tenant of its key`, async () => {
       const service = `grpc-${compression}`;
-      const app = instrument(server.otlpGrpc, compression, service);
+      const tenant = await makeTenant(server, service);
+      const app = instrument(server.otlpGrpc, compression, service, `x-api-key=${tenant.ingestKey}`);
       const span = app.traces.getTracer('shop').startSpan('GET /cart', { attributes: { 'cart.items': 3 } });
       span.end();
       const { traceId } = span.spanContext();
@@ -97,12 +99,16 @@ describe('gRPC by the official clients', { concurrency: false }, () => {
       await app.flush();
       assert.deepEqual(said.splice(0), [], 'the SDK has nothing to complain about');
       const api = `${server.api}/api/v1`;
-      const found = await ask(`${api}/traces/${traceId}`, (body) => body.span_count === 1);
+      const found = await ask(`${api}/traces/${traceId}`, tenant.readKey, (body) => body.span_count === 1);
       assert.equal(found.spans[0].attributes['cart.items'], 3);
-      const logs = await ask(`${api}/logs?service=${service}`, (body) => body.data.length === 1);
+      const logs = await ask(
+        `${api}/logs?service=${service}`,
+        tenant.readKey,
+        (body) => body.data.length === 1,
+      );
       assert.deepEqual([logs.data[0].body, logs.data[0].trace_id], ['stock is low', traceId]);
       const metric = `${api}/metrics/query?metric=orders&agg=last&service=${service}`;
-      const series = await ask(metric, (body) => body.series.length === 1);
+      const series = await ask(metric, tenant.readKey, (body) => body.series.length === 1);
       assert.equal(series.series[0].points.at(-1)[1], 5);
       await app.shutdown();
     });

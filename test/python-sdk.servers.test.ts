@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { getJson } from './support/http.js';
 import { makeDataDir, Server } from './support/server.js';
+import { makeTenant } from './support/tenant.js';
 
 const run = promisify(execFile);
 const SCRIPT = join(PACKAGE_ROOT, 'test', 'support', 'python-sdk.py');
@@ -40,10 +41,10 @@ function pythonWithSdk(): string {
 // biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
 type Json = any;
 
-async function ask(url: string, isWanted: (body: Json) => boolean): Promise<Json> {
+async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
   const startedAt = performance.now();
   for (;;) {
-    const { status, body } = await getJson(url);
+    const { status, body } = await getJson(url, key);
     if (status === 200 && isWanted(body)) return body;
     assert.ok(performance.now() - startedAt < MAX_FRESHNESS_MS, `${url}: ${status} ${JSON.stringify(body)}`);
     await sleep(20);
@@ -61,20 +62,26 @@ describe('the OpenTelemetry SDK for Python', { concurrency: false }, () => {
 
   for (const transport of ['grpc', 'http']) {
     for (const compression of ['none', 'gzip']) {
-      it(`sends all signals over ${transport}, ${compression}, and they come back`, async () => {
+      it(`sends all signals over ${transport}, ${compression}, and they come back to the tenant of its key`, async () => {
         const service = `python-${transport}-${compression}`;
         const endpoint = transport === 'grpc' ? server.otlpGrpc : server.otlp;
-        const { stdout } = await run(python, [SCRIPT, transport, endpoint, compression, service]);
+        const tenant = await makeTenant(server, service);
+        const env = { ...process.env, OTEL_EXPORTER_OTLP_HEADERS: `x-api-key=${tenant.ingestKey}` };
+        const { stdout } = await run(python, [SCRIPT, transport, endpoint, compression, service], { env });
         const traceId = stdout.trim();
         const api = `${server.api}/api/v1`;
-        const found = await ask(`${api}/traces/${traceId}`, (body) => body.span_count === 1);
+        const found = await ask(`${api}/traces/${traceId}`, tenant.readKey, (body) => body.span_count === 1);
         assert.equal(found.spans[0].service_name, service);
         assert.equal(found.spans[0].attributes['cart.items'], 3);
-        const logs = await ask(`${api}/logs?service=${service}`, (body) => body.data.length === 1);
+        const logs = await ask(
+          `${api}/logs?service=${service}`,
+          tenant.readKey,
+          (body) => body.data.length === 1,
+        );
         assert.deepEqual([logs.data[0].body, logs.data[0].trace_id], ['stock is low', traceId]);
         assert.equal(logs.data[0].attributes.sku, 'tea');
         const metric = `${api}/metrics/query?metric=orders&agg=last&service=${service}`;
-        const series = await ask(metric, (body) => body.series.length === 1);
+        const series = await ask(metric, tenant.readKey, (body) => body.series.length === 1);
         assert.equal(series.series[0].points.at(-1)[1], 5);
       });
     }

@@ -18,6 +18,7 @@ import { logRecord, requestOf } from './support/items.js';
 import { encode, sendOtlp } from './support/otlp-client.js';
 import { RecordingProxy } from './support/recording-proxy.js';
 import { makeDataDir, Server } from './support/server.js';
+import { makeTenant } from './support/tenant.js';
 
 /** Freshness as promised is a second; machines that run tests are slow. */
 const MAX_FRESHNESS_MS = 10_000;
@@ -37,9 +38,16 @@ diag.setLogger(
 );
 
 /** An application with the SDK for all signals, told nothing but the endpoint, as in the SDK's own environment variable. */
-function instrument(endpoint: string, protocol: Protocol, compression: string, service: string) {
+function instrument(
+  endpoint: string,
+  protocol: Protocol,
+  compression: string,
+  service: string,
+  headers = '',
+) {
   process.env.OTEL_EXPORTER_OTLP_ENDPOINT = endpoint;
   process.env.OTEL_EXPORTER_OTLP_COMPRESSION = compression;
+  process.env.OTEL_EXPORTER_OTLP_HEADERS = headers;
   const { Traces, Logs, Metrics } = EXPORTERS[protocol];
   const resource = resourceFromAttributes({ 'service.name': service });
   const traces = new BasicTracerProvider({
@@ -158,6 +166,34 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
         proxy.exchanges.length = 0;
       });
     }
+
+    it(`sends as ${protocol} with a key in its headers, and what it sent is the key's tenant's alone`, async () => {
+      const service = `sdk-key-${protocol}`;
+      const tenant = await makeTenant(server, service);
+      const header = protocol === 'json' ? 'x-api-key=' : 'authorization=Bearer%20';
+      const app = instrument(proxy.url, protocol, 'gzip', service, `${header}${tenant.ingestKey}`);
+      app.traces.getTracer('shop').startSpan('GET /cart').end();
+      app.logs.getLogger('shop').emit({ body: 'stock is low' });
+      app.metrics.getMeter('shop').createCounter('orders').add(5);
+      await app.flush();
+      assert.deepEqual(said.splice(0), [], 'the SDK has nothing to complain about');
+      const isMine = (body: Json) => body.data[0]?.service_name === service;
+      const url = `${server.api}/api/v1/services`;
+      const { data } = await ask(
+        url,
+        tenant.readKey,
+        (body) =>
+          isMine(body) &&
+          body.data[0].log_count === 1 &&
+          body.data[0].span_count === 1 &&
+          body.data[0].metric_count === 1,
+      );
+      assert.equal(data.length, 1);
+      const { body } = await getJson(url, server.key);
+      assert.ok(!(body as Json).data.some((row: Json) => row.service_name === service));
+      await app.shutdown();
+      proxy.exchanges.length = 0;
+    });
 
     it(`shows its user a partial success, ${protocol}`, async () => {
       const app = instrument(proxy.url, protocol, 'none', `partial-${protocol}`);
