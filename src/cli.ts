@@ -29,6 +29,7 @@ async function runServer(): Promise<void> {
       `TelemetryFlow ${VERSION} is running (started in ${seconds} s, data in ${config.DATA_DIR})`,
       `  API        ${address(running.apiPort)}/api/v1`,
       `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
+      `  API docs   ${address(running.apiPort)}/docs`,
       `  Health     ${address(running.apiPort)}/health/ready`,
     ].join('\n'),
   );

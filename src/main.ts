@@ -1,14 +1,13 @@
 import 'reflect-metadata';
-import type { RequestListener, Server } from 'node:http';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { FastifyInstance } from 'fastify';
 import { AppModule } from './app.module.js';
 import type { Config } from './config.js';
 import { lockDataDir } from './connections/data-dir-lock.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
-import { closeHttpServer, createHttpServer, listen } from './http.js';
+import { createApi } from './http/api-server.js';
+import { ConnectionLimit } from './http/connection-limit.js';
+import { Entry } from './http/entry.js';
+import { closeHttpServer, createHttpServer, listen } from './http/server.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
 import { createLogger } from './log.js';
@@ -34,9 +33,8 @@ export async function start(config: Config): Promise<Running> {
   const unlock = takeDataDir(config.DATA_DIR);
   let stopping: Promise<void> | undefined;
   try {
-    const { app, apiServer } = await createApp(config, log);
+    const { app, apiServer, otlpServer } = await createServers(config, log);
     const otlp = app.get(OtlpHttp);
-    const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
     const stop = async () => {
       otlp.stop();
       await Promise.all([closeHttpServer(otlpServer), closeHttpServer(apiServer)]);
@@ -69,34 +67,28 @@ function takeDataDir(dataDir: string): () => void {
   }
 }
 
-async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
+/** The application and its two HTTP servers, which share what they know about clients and connections. */
+async function createServers(config: Config, log: ReturnType<typeof createLogger>) {
+  const entry = new Entry({ trustedProxies: config.TRUST_PROXY, corsOrigins: config.CORS_ORIGINS });
+  const connections = new ConnectionLimit({
+    total: config.MAX_CONNECTIONS,
+    perAddress: config.MAX_CONNECTIONS_PER_ADDRESS,
+    trusted: config.TRUST_PROXY,
+  });
   let otlp: OtlpHttp | undefined;
-  let apiServer: Server | undefined;
-  const adapter = new FastifyAdapter({
-    genReqId: () => crypto.randomUUID(),
-    requestIdHeader: 'x-correlation-id',
-    routerOptions: { ignoreTrailingSlash: true },
-    // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
-    serverFactory: (handler: RequestListener) => {
-      apiServer = createHttpServer((request, response) => {
-        if (otlp && request.url?.startsWith('/v1/')) void otlp.handle(request, response, 202);
-        else handler(request, response);
-      });
-      return apiServer;
-    },
-  });
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(config, log), adapter, {
-    logger: false,
-    abortOnError: false,
-  });
-  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
-  fastify.addHook('onSend', async (request, reply) => {
-    reply.header('x-correlation-id', request.id);
-    reply.header('cache-control', 'no-store');
-    reply.header('x-content-type-options', 'nosniff');
-  });
-  await app.init();
-  await fastify.ready();
-  otlp = app.get(OtlpHttp);
-  return { app, apiServer: apiServer! };
+  const { app, server: apiServer } = await createApi(AppModule.with(config, log), (handler) =>
+    createHttpServer(entry, connections, (request, response) => {
+      // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
+      if (otlp && request.url?.startsWith('/v1/')) void otlp.handle(request, response, 202);
+      else handler(request, response);
+    }),
+  );
+  const ingest = app.get(OtlpHttp);
+  otlp = ingest;
+  const otlpServer = createHttpServer(
+    entry,
+    connections,
+    (request, response) => void ingest.handle(request, response, 200),
+  );
+  return { app, apiServer, otlpServer };
 }

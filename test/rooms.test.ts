@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
-  ['ingest', 'explore', 'tenants', 'verify'],
+  ['ingest', 'explore', 'tenants', 'openapi', 'verify'],
   ['monitoring'],
   ['store'],
   ['queue'],
@@ -15,6 +15,7 @@ const LAYERS = [
   ['transcode'],
   ['native'],
   ['otlp'],
+  ['http'],
   ['edge'],
 ];
 const FEATURES = LAYERS[0];

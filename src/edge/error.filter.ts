@@ -17,6 +17,7 @@ export class ErrorFilter implements ExceptionFilter {
     if (error.status >= 500)
       this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
+    if (error.status === 401) reply.header('www-authenticate', 'Bearer');
     reply.status(error.status).send({
       status: error.status,
       error: STATUS_TEXT[error.status] ?? 'Error',
@@ -45,12 +46,30 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 };
 
+/** What Fastify says of a body before a route sees it. */
+const FASTIFY_REFUSALS: Record<string, () => AppError> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: () => new AppError('MALFORMED_BODY', 'The body is not valid JSON.'),
+  FST_ERR_CTP_EMPTY_JSON_BODY: () =>
+    new AppError('MALFORMED_BODY', 'The body is empty; JSON is needed here.'),
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
+    new AppError('MALFORMED_BODY', 'The body is not as long as its Content-Length says.'),
+  FST_ERR_CTP_BODY_TOO_LARGE: () =>
+    new AppError('BODY_TOO_LARGE', 'The body is larger than an API request may be (1 MiB).'),
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
+    new AppError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'Bodies of this API are JSON; send Content-Type: application/json.',
+    ),
+};
+
 /** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   const status =
     thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const known = FASTIFY_REFUSALS[(thrown as { code?: string })?.code ?? ''];
+  if (known) return known();
   if (status === 404) return new AppError('NOT_FOUND', message);
   if (status === 413) return new AppError('BODY_TOO_LARGE', message);
   if (status === 415) return new AppError('UNSUPPORTED_MEDIA_TYPE', message);

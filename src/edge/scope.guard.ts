@@ -6,8 +6,9 @@ import { Credentials } from './credentials.js';
 import type { ScopedRequest } from './current-scope.js';
 import type { Permission } from './principal.js';
 
-const PUBLIC = 'telemetryflow:public';
-const REQUIRES = 'telemetryflow:requires';
+/** Metadata keys of the two decorators below, for whoever describes the routes. */
+export const PUBLIC = 'telemetryflow:public';
+export const REQUIRES = 'telemetryflow:requires';
 
 /** Marks a route that shows nothing of any tenant and so needs no credential: health, metrics. */
 export const Public = () => SetMetadata(PUBLIC, true);

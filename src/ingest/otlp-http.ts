@@ -136,7 +136,10 @@ export class OtlpHttp {
     thrown: unknown,
   ): Promise<void> {
     if (!(thrown instanceof AppError))
-      this.log.error({ err: thrown, path: request.url }, 'OTLP request failed');
+      this.log.error(
+        { err: thrown, path: request.url, correlation_id: request.headers['x-correlation-id'] },
+        'OTLP request failed',
+      );
     if (thrown instanceof AppError && thrown.code === 'METHOD_NOT_ALLOWED')
       response.setHeader('allow', 'POST');
     const dropped = request.complete ? undefined : dropRest(request);

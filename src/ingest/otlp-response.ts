@@ -104,6 +104,7 @@ export function sendError(response: ServerResponse, encoding: Encoding, thrown: 
         });
   const headers: Record<string, string | number> = {};
   if (error.retryAfterSeconds !== undefined) headers['retry-after'] = error.retryAfterSeconds;
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer';
   send(response, error.status, encoding, statusBody(encoding, error), headers);
   return error;
 }
