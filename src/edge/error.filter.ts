@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { AppError } from '../errors.js';
+import { AppError, type ErrorCode } from '../errors.js';
 import { LOGGER } from '../log.js';
 
 /** Turns every error of an API route into the contract's body; the only place that does. */
@@ -46,21 +46,22 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 };
 
-/** What Fastify says of a body before a route sees it. */
-const FASTIFY_REFUSALS: Record<string, () => AppError> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: () => new AppError('MALFORMED_BODY', 'The body is not valid JSON.'),
-  FST_ERR_CTP_EMPTY_JSON_BODY: () =>
-    new AppError('MALFORMED_BODY', 'The body is empty; JSON is needed here.'),
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
-    new AppError('MALFORMED_BODY', 'The body is not as long as its Content-Length says.'),
-  FST_ERR_CTP_BODY_TOO_LARGE: () =>
-    new AppError('BODY_TOO_LARGE', 'The body is larger than an API request may be (1 MiB).'),
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
-    new AppError(
-      'UNSUPPORTED_MEDIA_TYPE',
-      'Bodies of this API are JSON; send Content-Type: application/json.',
-    ),
-};
+/** What Fastify says of a body before a route sees it; Nest passes on its message and status, but not its code. */
+const BODY_REFUSALS: readonly [RegExp, ErrorCode, string][] = [
+  [/^Body is not valid JSON/, 'MALFORMED_BODY', 'The body is not valid JSON.'],
+  [/^Body cannot be empty/, 'MALFORMED_BODY', 'The body is empty; JSON is needed here.'],
+  [
+    /^Request body size did not match/,
+    'MALFORMED_BODY',
+    'The body is not as long as its Content-Length says.',
+  ],
+  [/^Request body is too large/, 'BODY_TOO_LARGE', 'The body is larger than an API request may be (1 MiB).'],
+  [
+    /^Unsupported Media Type/,
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Bodies of this API are JSON; send Content-Type: application/json.',
+  ],
+];
 
 /** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
 function toAppError(thrown: unknown): AppError {
@@ -68,8 +69,8 @@ function toAppError(thrown: unknown): AppError {
   const status =
     thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const known = FASTIFY_REFUSALS[(thrown as { code?: string })?.code ?? ''];
-  if (known) return known();
+  const known = status !== undefined && BODY_REFUSALS.find(([pattern]) => pattern.test(message));
+  if (known) return new AppError(known[1], known[2]);
   if (status === 404) return new AppError('NOT_FOUND', message);
   if (status === 413) return new AppError('BODY_TOO_LARGE', message);
   if (status === 415) return new AppError('UNSUPPORTED_MEDIA_TYPE', message);

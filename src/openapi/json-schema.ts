@@ -10,7 +10,8 @@ export type JsonSchema = Record<string, unknown>;
  */
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { io, unrepresentable: 'any', override: tidy });
-  if ('$defs' in json) throw new Error('A schema of a route refers to itself or has parts with an id.');
+  if (JSON.stringify(json).includes('"$ref":'))
+    throw new Error('A schema of a route refers to itself or has parts with an id.');
   return json;
 }
 
