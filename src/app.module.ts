@@ -8,6 +8,7 @@ import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
+import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 
@@ -38,6 +39,7 @@ export class AppModule {
         AccessModule,
         ExploreModule,
         MonitoringModule,
+        OpenApiModule,
       ],
     };
   }

@@ -37,6 +37,7 @@ async function runServer(): Promise<void> {
       firstStart && `  Login      ${firstStart.email} / ${firstStart.password}   (shown once)`,
       firstStart && `  Ingest key ${firstStart.ingestKey}   (shown once)`,
       signInCode && `  Sign in    ${signIn}  (works once, for 15 minutes)`,
+      `  API docs   ${address(running.apiPort)}/docs`,
       `  Health     ${address(running.apiPort)}/health/ready`,
     ]
       .filter((line) => line)

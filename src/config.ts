@@ -135,6 +135,16 @@ const SETTINGS = {
     default: '',
     meaning: 'proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated',
   },
+  MAX_CONNECTIONS: {
+    schema: integer(1, 1_000_000),
+    default: '8192',
+    meaning: 'open HTTP connections; never more than half of the files this process may open',
+  },
+  MAX_CONNECTIONS_PER_ADDRESS: {
+    schema: integer(1, 1_000_000),
+    default: '1024',
+    meaning: 'of one address (IPv6: one /64); this machine and TRUST_PROXY are not counted',
+  },
   CORS_ORIGINS: {
     schema: origins,
     default: '',

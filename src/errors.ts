@@ -25,6 +25,11 @@ const CATALOGUE = {
 } as const satisfies Record<string, { status: number; grpc: number }>;
 
 export type ErrorCode = keyof typeof CATALOGUE;
+export const ERROR_CODES = Object.keys(CATALOGUE) as ErrorCode[];
+
+export function statusOf(code: ErrorCode): number {
+  return CATALOGUE[code].status;
+}
 
 export interface ErrorOptions {
   /** What a program can act on: the field, what was given, what is allowed. */

@@ -1,8 +1,4 @@
 import 'reflect-metadata';
-import type { RequestListener, Server } from 'node:http';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { FastifyInstance } from 'fastify';
 import { DataSource } from 'typeorm';
 import { type FirstStart, makeFirstAdmin } from './access/first-start.js';
 import { SignInCodes } from './access/sign-in.js';
@@ -13,8 +9,11 @@ import { AUDIT } from './edge/audit.js';
 import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
 import { armFailpoint } from './failpoints.js';
-import { createGrpcServer } from './grpc.js';
-import { closeHttpServer, createHttpServer, listen } from './http.js';
+import { createApi } from './http/api-server.js';
+import { ConnectionLimit } from './http/connection-limit.js';
+import { Entry } from './http/entry.js';
+import { createGrpcServer } from './http/grpc-server.js';
+import { closeHttpServer, createHttpServer, listen } from './http/server.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
@@ -47,9 +46,7 @@ export async function start(config: Config): Promise<Running> {
   const unlock = takeDataDir(config.DATA_DIR);
   let stopping: Promise<void> | undefined;
   try {
-    const { app, apiServer } = await createApp(config, log);
-    const otlp = app.get(OtlpHttp);
-    const otlpServer = createHttpServer((request, response) => void otlp.handle(request, response, 200));
+    const { app, apiServer, otlpServer } = await createServers(config, log);
     const otlpGrpc = app.get(OtlpGrpc);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
@@ -98,35 +95,31 @@ function takeDataDir(dataDir: string): () => void {
   }
 }
 
-async function createApp(config: Config, log: ReturnType<typeof createLogger>) {
+/** The application and its two HTTP servers, which share what they know about clients and connections. */
+async function createServers(config: Config, log: ReturnType<typeof createLogger>) {
+  const entry = new Entry({ trustedProxies: config.TRUST_PROXY, corsOrigins: config.CORS_ORIGINS });
+  const connections = new ConnectionLimit({
+    total: config.MAX_CONNECTIONS,
+    perAddress: config.MAX_CONNECTIONS_PER_ADDRESS,
+    trusted: config.TRUST_PROXY,
+  });
   let otlp: OtlpHttp | undefined;
-  let apiServer: Server | undefined;
-  const adapter = new FastifyAdapter({
-    genReqId: () => crypto.randomUUID(),
-    requestIdHeader: 'x-correlation-id',
-    routerOptions: { ignoreTrailingSlash: true },
-    trustProxy: config.TRUST_PROXY.length > 0 && config.TRUST_PROXY,
-    // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
-    serverFactory: (handler: RequestListener) => {
-      apiServer = createHttpServer((request, response) => {
+  const { app, server: apiServer } = await createApi(
+    AppModule.with(config, log),
+    config.TRUST_PROXY,
+    (handler) =>
+      createHttpServer(entry, connections, (request, response) => {
+        // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
         if (otlp && request.url?.startsWith('/v1/')) void otlp.handle(request, response, 202);
         else handler(request, response);
-      });
-      return apiServer;
-    },
-  });
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(config, log), adapter, {
-    logger: false,
-    abortOnError: false,
-  });
-  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
-  fastify.addHook('onSend', async (request, reply) => {
-    reply.header('x-correlation-id', request.id);
-    reply.header('cache-control', 'no-store');
-    reply.header('x-content-type-options', 'nosniff');
-  });
-  await app.init();
-  await fastify.ready();
-  otlp = app.get(OtlpHttp);
-  return { app, apiServer: apiServer! };
+      }),
+  );
+  const ingest = app.get(OtlpHttp);
+  otlp = ingest;
+  const otlpServer = createHttpServer(
+    entry,
+    connections,
+    (request, response) => void ingest.handle(request, response, 200),
+  );
+  return { app, apiServer, otlpServer };
 }

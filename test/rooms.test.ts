@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
-  ['ingest', 'explore', 'access', 'verify'],
+  ['ingest', 'explore', 'access', 'openapi', 'verify'],
   ['tenants'],
   ['monitoring'],
   ['store'],
@@ -16,6 +16,7 @@ const LAYERS = [
   ['transcode'],
   ['native'],
   ['otlp'],
+  ['http'],
   ['edge'],
   ['memory'],
 ];

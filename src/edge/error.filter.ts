@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { AppError } from '../errors.js';
+import { AppError, type ErrorCode } from '../errors.js';
 import { LOGGER } from '../log.js';
 import { AUDIT, type AuditTrail } from './audit.js';
 import type { ScopedRequest } from './current-scope.js';
@@ -23,6 +23,7 @@ export class ErrorFilter implements ExceptionFilter {
       this.log.error({ err: thrown, path: request.url, correlation_id: request.id }, error.message);
     if (error.status === 401 || error.status === 403) this.recordRefusal(request, error);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
+    if (error.status === 401) reply.header('www-authenticate', 'Bearer');
     reply.status(error.status).send({
       status: error.status,
       error: STATUS_TEXT[error.status] ?? 'Error',
@@ -68,6 +69,22 @@ export function isDatabaseAway(thrown: unknown): boolean {
   const code = (thrown as NodeJS.ErrnoException).code ?? '';
   return AWAY.test(code) || AWAY_MESSAGE.test(thrown.message);
 }
+/** What Fastify says of a body before a route sees it; Nest passes on its message and status, but not its code. */
+const BODY_REFUSALS: readonly [RegExp, ErrorCode, string][] = [
+  [/^Body is not valid JSON/, 'MALFORMED_BODY', 'The body is not valid JSON.'],
+  [/^Body cannot be empty/, 'MALFORMED_BODY', 'The body is empty; JSON is needed here.'],
+  [
+    /^Request body size did not match/,
+    'MALFORMED_BODY',
+    'The body is not as long as its Content-Length says.',
+  ],
+  [/^Request body is too large/, 'BODY_TOO_LARGE', 'The body is larger than an API request may be (1 MiB).'],
+  [
+    /^Unsupported Media Type/,
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Bodies of this API are JSON; send Content-Type: application/json.',
+  ],
+];
 
 /** What frameworks throw, said in the catalogue's words; an unforeseen error tells the client nothing of the inside. */
 function toAppError(thrown: unknown): AppError {
@@ -77,6 +94,8 @@ function toAppError(thrown: unknown): AppError {
   const status =
     thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: number })?.statusCode;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const known = status !== undefined && BODY_REFUSALS.find(([pattern]) => pattern.test(message));
+  if (known) return new AppError(known[1], known[2]);
   if (status === 404) return new AppError('NOT_FOUND', message);
   if (status === 413) return new AppError('BODY_TOO_LARGE', message);
   if (status === 415) return new AppError('UNSUPPORTED_MEDIA_TYPE', message);

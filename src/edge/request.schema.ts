@@ -8,19 +8,36 @@ export type RawQuery = Record<string, string | string[]>;
 const MAX_LIMIT = 1000;
 const MAX_TEXT = 8192;
 
-/** A check that names what is allowed; the message becomes `allowed` in the error's details. */
-export function text<T>(parse: (text: string) => T | undefined, allowed: string) {
-  return z.string({ error: `${allowed}, once` }).transform((given, context) => {
-    const value = parse(given);
-    if (value !== undefined) return value;
-    context.addIssue({ code: 'custom', message: allowed });
-    return z.NEVER;
-  });
+/**
+ * A check that names what is allowed; the message becomes `allowed` in the error's details, and the parameter's description.
+ *
+ * @param json what JSON Schema can say of it beside that it is a string
+ */
+export function text<T>(parse: (text: string) => T | undefined, allowed: string, json: JsonSchema = {}) {
+  return z
+    .string({ error: `${allowed}, once` })
+    .transform((given, context) => {
+      const value = parse(given);
+      if (value !== undefined) return value;
+      context.addIssue({ code: 'custom', message: allowed });
+      return z.NEVER;
+    })
+    .meta({ description: allowed, ...json });
 }
+
+type JsonSchema = Pick<
+  z.core.JSONSchema.BaseSchema,
+  'type' | 'enum' | 'pattern' | 'minimum' | 'maximum' | 'maxLength'
+>;
+
+/** The same check, its description led by what the parameter is for. */
+export const about = <T extends z.ZodType>(meaning: string, schema: T): T =>
+  schema.describe(`${meaning}: ${schema.description}`);
 
 export const plain = text(
   (given) => (given.length <= MAX_TEXT ? given : undefined),
   `text, ${MAX_TEXT} characters at most`,
+  { maxLength: MAX_TEXT },
 );
 export const name = text((given) => (given !== '' ? given : undefined), 'a name');
 export const names = text((given) => {
@@ -42,15 +59,23 @@ export const nameField = z
   .regex(PRINTABLE, { error: NAME });
 
 export const integer = (min: number, max: number) =>
-  text((given) => {
-    const value = Number(given);
-    return /^\d{1,15}$/.test(given) && value >= min && value <= max ? value : undefined;
-  }, `a whole number from ${min} to ${max}`);
+  text(
+    (given) => {
+      const value = Number(given);
+      return /^\d{1,15}$/.test(given) && value >= min && value <= max ? value : undefined;
+    },
+    `a whole number from ${min} to ${max}`,
+    { type: 'integer', minimum: min, maximum: max },
+  );
 
-export const milliseconds = text((given) => {
-  const value = Number(given);
-  return /^\d+(\.\d+)?$/.test(given) && value <= 9e12 ? value : undefined;
-}, 'milliseconds, e.g. 250 or 0.5');
+export const milliseconds = text(
+  (given) => {
+    const value = Number(given);
+    return /^\d+(\.\d+)?$/.test(given) && value <= 9e12 ? value : undefined;
+  },
+  'milliseconds, e.g. 250 or 0.5',
+  { type: 'number', minimum: 0, maximum: 9e12 },
+);
 
 /** A comma-separated list of known words in any case, as upper case. */
 export function words(known: readonly string[]) {
@@ -62,7 +87,7 @@ export function words(known: readonly string[]) {
 }
 
 export function oneOf<const T extends string>(...known: T[]) {
-  return text((given) => known.find((word) => word === given), known.join(' or '));
+  return text((given) => known.find((word) => word === given), known.join(' or '), { enum: known });
 }
 
 /** An id of so many bytes as hex in either case. */
@@ -70,20 +95,26 @@ export const hexId = (bytes: number) =>
   text(
     (given) => (new RegExp(`^[0-9a-f]{${bytes * 2}}$`, 'i').test(given) ? given.toLowerCase() : undefined),
     `${bytes * 2} hex digits`,
+    { pattern: `^[0-9a-fA-F]{${bytes * 2}}$` },
   );
 
 const time = text(parseTime, TIME_ALLOWED);
 
 /** The time range of every question: [from, to), the last hour when missing. */
-export const timeFields = { from: time.optional(), to: time.optional() };
+export const timeFields = {
+  from: about('Begin of the time range, an hour before its end unless given', time).optional(),
+  to: about('End of the time range, not part of it, now unless given', time).optional(),
+};
 
 /** Which page of a list. A cursor holds its own time range. */
 export const pageFields = {
-  page: integer(1, 1_000_000).default(1),
-  limit: integer(1, MAX_LIMIT).default(100),
-  cursor: text(
-    (given) => (/^[\w-]+$/.test(given) ? given : undefined),
-    'next_cursor of the page before',
+  page: about('Page, 1 unless given', integer(1, 1_000_000)).default(1),
+  limit: about('Rows on a page, 100 unless given', integer(1, MAX_LIMIT)).default(100),
+  cursor: about(
+    'Instead of page, and fast at any depth',
+    text((given) => (/^[\w-]+$/.test(given) ? given : undefined), 'next_cursor of the page before', {
+      pattern: '^[A-Za-z0-9_-]+$',
+    }),
   ).optional(),
 };
 
@@ -124,6 +155,8 @@ export interface AttributeFilter {
 export interface AttributePrefix {
   prefix: string;
   key: '' | 'resource.';
+  /** For the API's description. */
+  meaning: string;
 }
 
 interface Detail {

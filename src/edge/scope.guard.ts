@@ -8,8 +8,9 @@ import type { ScopedRequest } from './current-scope.js';
 import type { Permission, Principal } from './principal.js';
 import { senderOf, TRUSTED_PROXIES } from './remote-address.js';
 
-const PUBLIC = 'telemetryflow:public';
-const REQUIRES = 'telemetryflow:requires';
+/** Metadata keys of the two decorators below, for whoever describes the routes. */
+export const PUBLIC = 'telemetryflow:public';
+export const REQUIRES = 'telemetryflow:requires';
 
 /** Marks a route that shows nothing of any tenant and so needs no credential: health, metrics. */
 export const Public = () => SetMetadata(PUBLIC, true);

@@ -1,11 +1,13 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
+import { ApiRoute } from '../edge/api-route.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { resolveRange } from '../edge/time.js';
 import { searchLogs } from '../store/logs.js';
+import { logRecord } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
 import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
 
@@ -14,6 +16,13 @@ import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
 export class LogsController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
 
+  @ApiRoute({
+    summary: 'Search log records',
+    query: logsQuery,
+    attributes: RECORD_PREFIXES,
+    list: logRecord,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);

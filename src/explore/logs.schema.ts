@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   type AttributePrefix,
+  about,
   hexId,
   names,
   oneOf,
@@ -13,8 +14,8 @@ import { severityNumber } from '../store/logs.js';
 
 /** `attr.<key>=v` of the record or span itself, `resource.<key>=v` of its resource. */
 export const RECORD_PREFIXES: AttributePrefix[] = [
-  { prefix: 'attr.', key: '' },
-  { prefix: 'resource.', key: 'resource.' },
+  { prefix: 'attr.', key: '', meaning: 'an attribute of the record or span itself' },
+  { prefix: 'resource.', key: 'resource.', meaning: 'an attribute of its resource' },
 ];
 
 const MAX_TERMS = 20;
@@ -38,16 +39,19 @@ export function parseTerms(q: string): SearchTerm[] | undefined {
 }
 
 export const logsQuery = z.object({
-  q: text(parseTerms, `words and "phrases", ${MAX_TERMS} at most`).default([]),
-  service: names.default([]),
-  severity: names.default([]),
-  min_severity: text(
-    severityNumber,
-    'trace, debug, info, warn, error, fatal, or a number from 1 to 24',
+  q: about(
+    'What the body must hold, in any case; a word after - must not be in it',
+    text(parseTerms, `words and "phrases", ${MAX_TERMS} at most`),
+  ).default([]),
+  service: about('Names of services', names).default([]),
+  severity: about('Severities, by their names or as the sender wrote them', names).default([]),
+  min_severity: about(
+    'Lowest severity',
+    text(severityNumber, 'trace, debug, info, warn, error, fatal, or a number from 1 to 24'),
   ).optional(),
-  trace_id: hexId(16).optional(),
-  span_id: hexId(8).optional(),
-  order: oneOf('desc', 'asc').default('desc'),
+  trace_id: about('Trace', hexId(16)).optional(),
+  span_id: about('Span', hexId(8)).optional(),
+  order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
   ...timeFields,
   ...pageFields,
 });

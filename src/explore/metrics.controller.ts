@@ -1,5 +1,6 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
+import { ApiRoute } from '../edge/api-route.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -8,6 +9,7 @@ import { resolveRange } from '../edge/time.js';
 import { listMetricNames } from '../store/metric-names.js';
 import { listMetricPoints } from '../store/metric-points.js';
 import { queryMetric } from '../store/metric-series.js';
+import { metricName, metricPoint, seriesAnswer } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
 import {
   METRIC_PREFIXES,
@@ -23,6 +25,12 @@ export class MetricsController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
 
   /** Names, for autocomplete. */
+  @ApiRoute({
+    summary: 'List names of metrics',
+    query: metricNamesQuery,
+    list: metricName,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get()
   names(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const { from, to, ...query } = parseQuery(metricNamesQuery, raw);
@@ -38,6 +46,13 @@ export class MetricsController {
   }
 
   /** A metric over time. */
+  @ApiRoute({
+    summary: 'Follow a metric over time',
+    query: metricQuery,
+    attributes: METRIC_PREFIXES,
+    response: seriesAnswer,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get('query')
   query(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const { from, to, metric, agg, ...query } = parseQuery(metricQuery, raw, METRIC_PREFIXES);
@@ -54,6 +69,13 @@ export class MetricsController {
   }
 
   /** Data points as they were sent. */
+  @ApiRoute({
+    summary: 'Read data points as they were sent',
+    query: metricPointsQuery,
+    attributes: METRIC_PREFIXES,
+    list: metricPoint,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get('points')
   points(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const { from, to, ...query } = parseQuery(metricPointsQuery, raw, METRIC_PREFIXES);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   type AttributePrefix,
+  about,
   name,
   names,
   oneOf,
@@ -14,19 +15,25 @@ import { AppError } from '../errors.js';
 import { AGGREGATIONS } from '../store/aggregation.js';
 
 /** `filter.<attr>=v`, `filter.resource.<attr>=v`. */
-export const METRIC_PREFIXES: AttributePrefix[] = [{ prefix: 'filter.', key: '' }];
+export const METRIC_PREFIXES: AttributePrefix[] = [
+  {
+    prefix: 'filter.',
+    key: '',
+    meaning: 'an attribute of the data point, or with filter.resource.<key> of its resource',
+  },
+];
 
 export const metricNamesQuery = z.object({
-  service: names.default([]),
-  prefix: plain.default(''),
+  service: about('Names of services', names).default([]),
+  prefix: about('What the name of the metric begins with', plain).default(''),
   ...timeFields,
   ...pageFields,
 });
 
 export const metricPointsQuery = z.object({
-  metric: name.optional(),
-  service: names.default([]),
-  order: oneOf('desc', 'asc').default('desc'),
+  metric: about('Name of the metric', name).optional(),
+  service: about('Names of services', names).default([]),
+  order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
   ...timeFields,
   ...pageFields,
 });
@@ -41,11 +48,20 @@ function parseStep(given: string): number | undefined {
 }
 
 export const metricQuery = z.object({
-  metric: name,
-  service: names.default([]),
-  agg: oneOf(...AGGREGATIONS).optional(),
-  step: text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)').optional(),
-  group_by: names.default([]),
+  metric: about('Name of the metric', name),
+  service: about('Names of services', names).default([]),
+  agg: about(
+    'What is made of the points of a step, what fits the metric unless given',
+    oneOf(...AGGREGATIONS),
+  ).optional(),
+  step: about(
+    'Length of a step, about 300 to the time range unless given',
+    text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)'),
+  ).optional(),
+  group_by: about(
+    'Attribute names, resource.<key> or service_name: a series for each of their values',
+    names,
+  ).default([]),
   ...timeFields,
 });
 

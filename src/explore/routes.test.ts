@@ -5,6 +5,7 @@ import { type CanActivate, type ExecutionContext, Module } from '@nestjs/common'
 import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import pino from 'pino';
+import type { z } from 'zod';
 import {
   at,
   attributes,
@@ -19,6 +20,7 @@ import { AUDIT } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
 import { ErrorFilter } from '../edge/error.filter.js';
 import { LOGGER } from '../log.js';
+import * as answers from './answers.schema.js';
 import { ExploreModule } from './explore.module.js';
 
 const NOW_MS = Date.now();
@@ -176,6 +178,22 @@ describe('The query API', () => {
     assert.equal(trace.status, 200);
     assert.deepEqual([trace.body.trace_id, trace.body.duration_ms, trace.body.spans.length], [TRACE, 1.5, 1]);
     assert.equal((await get(`/traces/${TRACE}?from=now-3h&to=now-2h`)).status, 404);
+  });
+
+  it('answers as it is described, without a field more', async () => {
+    const described = async (path: string, schema: z.ZodType, of: (body: Answer['body']) => unknown) => {
+      const answer = of((await get(path)).body);
+      assert.deepEqual(schema.parse(answer), answer, path);
+    };
+    const first = (body: Answer['body']) => body.data[0];
+    await described('/services', answers.service, first);
+    await described('/metrics', answers.metricName, first);
+    await described('/metrics/points', answers.metricPoint, first);
+    await described('/metrics/query?metric=cpu', answers.seriesAnswer, (body) => body);
+    await described('/metrics/query?metric=absent', answers.seriesAnswer, (body) => body);
+    await described('/logs', answers.logRecord, first);
+    await described('/traces', answers.traceSummary, first);
+    await described(`/traces/${TRACE}`, answers.trace, (body) => body);
   });
 
   it('shows another tenant nothing, not even that it is there', async () => {

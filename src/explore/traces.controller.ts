@@ -1,5 +1,6 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
+import { ApiRoute } from '../edge/api-route.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -7,6 +8,7 @@ import type { Scope } from '../edge/scope.js';
 import { allTime, resolveRange } from '../edge/time.js';
 import { readTrace } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
+import { trace, traceSummary } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
 import { RECORD_PREFIXES } from './logs.schema.js';
 import { traceQuery, tracesQuery } from './traces.schema.js';
@@ -16,6 +18,14 @@ import { traceQuery, tracesQuery } from './traces.schema.js';
 export class TracesController {
   constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
 
+  @ApiRoute({
+    summary: 'Search traces',
+    description: 'A trace is found when one of its spans meets all conditions.',
+    query: tracesQuery,
+    attributes: RECORD_PREFIXES,
+    list: traceSummary,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const { from, to, ...query } = parseQuery(tracesQuery, raw, RECORD_PREFIXES);
@@ -33,6 +43,14 @@ export class TracesController {
   }
 
   /** One trace with every span; without from and to it is looked for in all days. */
+  @ApiRoute({
+    summary: 'Read a trace with every span',
+    description: 'Looked for in all days unless from or to is given.',
+    query: traceQuery.omit({ trace_id: true }),
+    params: traceQuery.pick({ trace_id: true }),
+    response: trace,
+    errors: ['QUERY_TOO_EXPENSIVE'],
+  })
   @Get(':trace_id')
   read(
     @CurrentScope() scope: Scope,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  about,
   hexId,
   milliseconds,
   names,
@@ -13,17 +14,23 @@ import {
 const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 
 export const tracesQuery = z.object({
-  service: names.default([]),
+  service: about('Names of services', names).default([]),
   /** One name, not a list: span names may hold commas. */
-  operation: text((given) => [given], 'a span name').default([]),
-  kind: words(KINDS).default([]),
-  status: words(['UNSET', 'OK', 'ERROR']).default([]),
-  min_duration_ms: milliseconds.optional(),
-  max_duration_ms: milliseconds.optional(),
-  order: oneOf('recent', 'slowest').default('recent'),
+  operation: about(
+    'What the span does',
+    text((given) => [given], 'a span name'),
+  ).default([]),
+  kind: about('Kinds of span', words(KINDS)).default([]),
+  status: about('Statuses of the span', words(['UNSET', 'OK', 'ERROR'])).default([]),
+  min_duration_ms: about('Shortest span', milliseconds).optional(),
+  max_duration_ms: about('Longest span', milliseconds).optional(),
+  order: about(
+    'By the newest span that matches (unless given), or by the longest',
+    oneOf('recent', 'slowest'),
+  ).default('recent'),
   ...timeFields,
   ...pageFields,
 });
 
 /** Of one trace. Without a time range all days are read. */
-export const traceQuery = z.object({ ...timeFields, trace_id: hexId(16) });
+export const traceQuery = z.object({ ...timeFields, trace_id: about('Trace', hexId(16)) });

@@ -71,10 +71,11 @@ export class Intake {
     return accepted;
   }
 
-  /** The error that the client is told of; counted, and logged where it is a fault of ours. `path` is for the log. */
-  refusal(thrown: unknown, path: string | undefined): AppError {
+  /** The error that the client is told of; counted, and logged where it is a fault of ours. `path` and `correlationId` are for the log. */
+  refusal(thrown: unknown, path: string | undefined, correlationId?: string | string[]): AppError {
     const error = refusalOf(thrown);
-    if (error !== thrown) this.log.error({ err: thrown, path }, 'OTLP request failed');
+    if (error !== thrown)
+      this.log.error({ err: thrown, path, correlation_id: correlationId }, 'OTLP request failed');
     this.counters.refused(error.code);
     return error;
   }

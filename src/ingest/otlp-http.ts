@@ -82,7 +82,7 @@ export class OtlpHttp {
     encoding: Encoding,
     thrown: unknown,
   ): Promise<void> {
-    const error = this.intake.refusal(thrown, request.url);
+    const error = this.intake.refusal(thrown, request.url, request.headers['x-correlation-id']);
     if (error.code === 'METHOD_NOT_ALLOWED') response.setHeader('allow', 'POST');
     const dropped = request.complete ? undefined : dropRest(request);
     // A connection that ends with its answer is reset when more comes in, and the client never reads why.

@@ -92,5 +92,6 @@ export function refusalOf(thrown: unknown): AppError {
 export function sendError(response: ServerResponse, encoding: Encoding, error: AppError): void {
   const headers: Record<string, string | number> = {};
   if (error.retryAfterSeconds !== undefined) headers['retry-after'] = error.retryAfterSeconds;
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer';
   send(response, error.status, encoding, statusBody(encoding, error), headers);
 }

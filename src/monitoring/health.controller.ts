@@ -1,10 +1,19 @@
 import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { Postgres } from '../connections/postgres.js';
 import { Redis } from '../connections/redis.js';
+import { ApiRoute } from '../edge/api-route.js';
 import { Public } from '../edge/scope.guard.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+
+const alive = z.object({ status: z.literal('up') });
+/** Each dependency tells more of itself than whether it is up. */
+const readiness = z.object({
+  status: z.enum(['up', 'down']),
+  dependencies: z.record(z.string(), z.looseObject({ status: z.enum(['up', 'down']) })),
+});
 
 /** What is still done while Redis is away, only less well; so it is not needed to be ready. */
 const WITHOUT_REDIS = 'rate limits per process';
@@ -20,12 +29,19 @@ export class HealthController {
     @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
   ) {}
 
+  @ApiRoute({ summary: 'Is the process alive', response: alive })
   @Get('live')
   live(): { status: 'up' } {
     return { status: 'up' };
   }
 
   /** 200 when every dependency that is needed answers, else 503; either way one entry per dependency. */
+  @ApiRoute({
+    summary: 'Are the things there that it needs',
+    description: 'Also with 503 the body tells of every dependency.',
+    response: readiness,
+    statuses: [503],
+  })
   @Get('ready')
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
     const [clickhouse, postgres, redis] = await Promise.all([

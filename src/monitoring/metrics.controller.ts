@@ -1,5 +1,6 @@
 import { Controller, Get, Header, Inject } from '@nestjs/common';
 import { Registry } from 'prom-client';
+import { ApiRoute } from '../edge/api-route.js';
 import { Public } from '../edge/scope.guard.js';
 
 /** The program's own figures, for Prometheus and the like. Nothing of any tenant is in them. */
@@ -8,6 +9,10 @@ export class MetricsController {
   constructor(@Inject(Registry) private readonly registry: Registry) {}
 
   @Public()
+  @ApiRoute({
+    summary: "Read the program's own figures",
+    contentType: 'text/plain',
+  })
   @Get()
   @Header('content-type', Registry.PROMETHEUS_CONTENT_TYPE)
   metrics(): Promise<string> {
