@@ -232,9 +232,9 @@ export function loadConfig(env: Env = process.env): Config {
 export function describeConfig(env: Env = process.env): string {
   return (Object.entries(SETTINGS) as [SettingName, Setting][])
     .map(([name, setting]) => {
-      const value = env[name] || (setting.default ?? '(unset)');
+      const value = env[name] || (setting.default ?? '(unset)') || '(empty)';
       const shown = setting.secret && env[name] ? '(hidden)' : value;
-      return `${name.padEnd(24)}${String(shown).padEnd(26)}${setting.meaning}`;
+      return `${name.padEnd(30)}${String(shown).padEnd(26)}${setting.meaning}`;
     })
     .join('\n');
 }
