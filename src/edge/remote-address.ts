@@ -54,7 +54,9 @@ export function senderOf(
   return remoteAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], trusted);
 }
 
-function isListed(list: BlockList, address: string): boolean {
+/** Whether an address, as a socket reports it, is in the list. */
+export function isListed(list: BlockList | undefined, address: string | undefined): boolean {
+  if (list === undefined || address === undefined) return false;
   return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
@@ -73,7 +75,8 @@ function addressOf(hop: string): string | undefined {
  * What one caller is limited by: an IPv4 address, or the network of 64 bits that an IPv6 address is in, since any machine
  * has as many addresses of its own /64 as it wants.
  */
-export function limitedNetwork(address: string): string {
+export function limitedNetwork(given: string): string {
+  const address = unmapped(given);
   if (!address.includes(':')) return address;
   const [head, tail] = address.split('%', 1)[0].split('::');
   const groups = (text: string | undefined) => (text ? text.split(':') : []);

@@ -1,11 +1,11 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
-import { ApiRoute } from '../edge/api-route.js';
 import { CurrentScope } from '../edge/current-scope.js';
-import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
-import { resolveRange } from '../edge/time.js';
+import { ApiRoute } from '../http/api-route.js';
+import { parseQuery, type RawQuery } from '../http/request.schema.js';
+import { resolveRange } from '../http/time.js';
 import { searchLogs } from '../store/logs.js';
 import { logRecord } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';

@@ -8,7 +8,7 @@ import {
   pageFields,
   text,
   timeFields,
-} from '../edge/request.schema.js';
+} from '../http/request.schema.js';
 import type { SearchTerm } from '../store/logs.js';
 import { severityNumber } from '../store/logs.js';
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AppError } from '../errors.js';
 import {
   type AttributePrefix,
   about,
@@ -9,9 +10,8 @@ import {
   plain,
   text,
   timeFields,
-} from '../edge/request.schema.js';
-import type { TimeRange } from '../edge/time.js';
-import { AppError } from '../errors.js';
+} from '../http/request.schema.js';
+import type { TimeRange } from '../http/time.js';
 import { AGGREGATIONS } from '../store/aggregation.js';
 
 /** `filter.<attr>=v`, `filter.resource.<attr>=v`. */

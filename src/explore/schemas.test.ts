@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { z } from 'zod';
-import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { AppError } from '../errors.js';
+import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { logsQuery, parseTerms, RECORD_PREFIXES } from './logs.schema.js';
 import { METRIC_PREFIXES, metricQuery, stepFor } from './metrics.schema.js';
 import { servicesQuery } from './services.schema.js';

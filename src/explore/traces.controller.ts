@@ -1,11 +1,11 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ClickHouse } from '../connections/clickhouse.js';
-import { ApiRoute } from '../edge/api-route.js';
 import { CurrentScope } from '../edge/current-scope.js';
-import { parseQuery, type RawQuery } from '../edge/request.schema.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
-import { allTime, resolveRange } from '../edge/time.js';
+import { ApiRoute } from '../http/api-route.js';
+import { parseQuery, type RawQuery } from '../http/request.schema.js';
+import { allTime, resolveRange } from '../http/time.js';
 import { readTrace } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
 import { trace, traceSummary } from './answers.schema.js';

@@ -9,7 +9,7 @@ import {
   text,
   timeFields,
   words,
-} from '../edge/request.schema.js';
+} from '../http/request.schema.js';
 
 const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import type { BlockList, Socket } from 'node:net';
 import { isLoopback } from '../edge/credentials.js';
-import { networkOf, networkTest } from './networks.js';
+import { isListed, limitedNetwork, networkList } from '../edge/remote-address.js';
 
 /** Of the files this process may open, how many may be connections; the engines and the journal need the others. */
 const SHARE_OF_OPEN_FILES = 0.5;
@@ -16,7 +16,7 @@ export interface ConnectionCaps {
 /** Counts the open connections of all HTTP ports together, and turns away those that are too many. */
 export class ConnectionLimit {
   private readonly total: number;
-  private readonly isTrusted: (address: string | undefined) => boolean;
+  private readonly trusted: BlockList | undefined;
   private readonly openOf = new Map<string, number>();
   private open = 0;
 
@@ -25,7 +25,7 @@ export class ConnectionLimit {
     maxOpenFiles: number = openFilesLimit(),
   ) {
     this.total = Math.max(1, Math.min(caps.total, Math.floor(maxOpenFiles * SHARE_OF_OPEN_FILES)));
-    this.isTrusted = networkTest(caps.trusted);
+    this.trusted = networkList(caps.trusted);
   }
 
   /**
@@ -54,8 +54,8 @@ export class ConnectionLimit {
   }
 
   private countedAs(address: string | undefined): string | undefined {
-    if (address === undefined || isLoopback(address) || this.isTrusted(address)) return undefined;
-    return networkOf(address);
+    if (address === undefined || isLoopback(address) || isListed(this.trusted, address)) return undefined;
+    return limitedNetwork(address);
   }
 }
 

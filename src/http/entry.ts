@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { networkTest } from './networks.js';
+import type { BlockList } from 'node:net';
+import { isListed, networkList } from '../edge/remote-address.js';
 
 /** More than any client sends; each costs time in every place that looks at them. */
 const MAX_HEADERS = 100;
@@ -33,11 +34,11 @@ export interface EntrySettings {
 
 /** What every request of every HTTP port passes first, whoever answers it then. */
 export class Entry {
-  private readonly isProxy: (address: string | undefined) => boolean;
+  private readonly proxies: BlockList | undefined;
   private readonly origins: ReadonlySet<string>;
 
   constructor({ trustedProxies, corsOrigins }: EntrySettings) {
-    this.isProxy = networkTest(trustedProxies);
+    this.proxies = networkList(trustedProxies);
     this.origins = new Set(corsOrigins);
   }
 
@@ -64,7 +65,7 @@ export class Entry {
   /** The word of the proxy that the connection came from, and of no one before it. */
   private cameOverTls({ headers, socket }: IncomingMessage): boolean {
     const forwarded = headers['x-forwarded-proto'];
-    if (typeof forwarded !== 'string' || !this.isProxy(socket.remoteAddress)) return false;
+    if (typeof forwarded !== 'string' || !isListed(this.proxies, socket.remoteAddress)) return false;
     return forwarded.split(',').at(-1)!.trim().toLowerCase() === 'https';
   }
 

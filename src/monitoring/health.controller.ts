@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { Postgres } from '../connections/postgres.js';
 import { Redis } from '../connections/redis.js';
-import { ApiRoute } from '../edge/api-route.js';
 import { Public } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 
 const alive = z.object({ status: z.literal('up') });

@@ -1,7 +1,7 @@
 import { Controller, Get, Header, Inject } from '@nestjs/common';
 import { Registry } from 'prom-client';
-import { ApiRoute } from '../edge/api-route.js';
 import { Public } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 
 /** The program's own figures, for Prometheus and the like. Nothing of any tenant is in them. */
 @Controller('metrics')

@@ -2,9 +2,9 @@ import { Controller, Get, Inject, type OnModuleInit, Param, Res } from '@nestjs/
 import { DiscoveryService } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
-import { ApiRoute } from '../edge/api-route.js';
 import { Public } from '../edge/scope.guard.js';
 import { AppError } from '../errors.js';
+import { ApiRoute } from '../http/api-route.js';
 import { docsFile, PAGE, PAGE_POLICY } from './docs-page.js';
 import { openApiDocument } from './document.js';
 import { collectRoutes } from './routes.js';

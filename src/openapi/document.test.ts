@@ -6,8 +6,8 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { z } from 'zod';
-import { ApiRoute } from '../edge/api-route.js';
 import { Public, Requires } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 import { OpenApiModule } from './openapi.module.js';
 
 /** The document of a program that has these controllers. */

@@ -1,9 +1,9 @@
 import { RequestMethod, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { type DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { API_ROUTE, type RouteDescription } from '../edge/api-route.js';
 import type { Permission } from '../edge/principal.js';
 import { PUBLIC, REQUIRES } from '../edge/scope.guard.js';
+import { API_ROUTE, type RouteDescription } from '../http/api-route.js';
 
 /** A route as the program has it. */
 export interface Route {

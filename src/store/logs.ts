@@ -1,7 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
-import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
+import type { AttributeFilter } from '../http/request.schema.js';
+import type { TimeRange } from '../http/time.js';
 import type { Page, PageRequest } from './page.js';
 import { ORIGIN_COLUMNS, ORIGIN_IDENTITY, type Origin, type OriginRow, originOf } from './resource.js';
 import { restrictByAttributes, TELEMETRY_TABLES, type Where } from './statement.js';

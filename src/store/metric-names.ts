@@ -1,6 +1,6 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
+import type { TimeRange } from '../http/time.js';
 import type { MetricType } from './metric-points.js';
 import { type Page, type PageRequest, pageAt, placeOf } from './page.js';
 import { Asking, TELEMETRY_TABLES, Where } from './statement.js';

@@ -1,8 +1,8 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
-import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
+import type { AttributeFilter } from '../http/request.schema.js';
+import type { TimeRange } from '../http/time.js';
 import { type Aggregation, type MetricKind, quantileOf, requireAggregation } from './aggregation.js';
 import { type Bucket, explicitBuckets, exponentialBuckets, quantile } from './histogram.js';
 import {

@@ -1,4 +1,4 @@
-import type { TimeRange } from '../edge/time.js';
+import type { TimeRange } from '../http/time.js';
 import { type Aggregation, type MetricKind, quantileOf } from './aggregation.js';
 import { TELEMETRY_TABLES, type Where } from './statement.js';
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
+import type { TimeRange } from '../http/time.js';
 import type { Meta } from './statement.js';
 
 /**

@@ -1,9 +1,9 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable, isTooExpensive } from '../connections/clickhouse-errors.js';
-import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
+import type { AttributeFilter } from '../http/request.schema.js';
+import type { TimeRange } from '../http/time.js';
 
 export const TELEMETRY_TABLES = {
   traces: 'telemetry_traces',

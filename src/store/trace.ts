@@ -1,7 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
 import { AppError } from '../errors.js';
+import type { TimeRange } from '../http/time.js';
 import { ORIGIN_COLUMNS, type Origin, type OriginRow, originOf } from './resource.js';
 import { Asking, type Meta, TELEMETRY_TABLES, Where } from './statement.js';
 import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.js';

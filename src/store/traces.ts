@@ -1,7 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
-import type { AttributeFilter } from '../edge/request.schema.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
+import type { AttributeFilter } from '../http/request.schema.js';
+import type { TimeRange } from '../http/time.js';
 import {
   estimateTotal,
   extrapolate,

@@ -9,6 +9,8 @@ import {
   type Permission,
   type Principal,
 } from '../edge/principal.js';
+import { Requires } from '../edge/scope.guard.js';
+import { AppError } from '../errors.js';
 import {
   nameField,
   pageFields,
@@ -17,10 +19,8 @@ import {
   parseQuery,
   plain,
   type RawQuery,
-} from '../edge/request.schema.js';
-import { Requires } from '../edge/scope.guard.js';
-import { parseTime } from '../edge/time.js';
-import { AppError } from '../errors.js';
+} from '../http/request.schema.js';
+import { parseTime } from '../http/time.js';
 import { createApiKey, type StoredLimits } from './api-key.js';
 import {
   ask,

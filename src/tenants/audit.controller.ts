@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
+import { Requires } from '../edge/scope.guard.js';
 import {
   oneOf,
   PRINTABLE,
@@ -11,9 +12,8 @@ import {
   type RawQuery,
   text,
   timeFields,
-} from '../edge/request.schema.js';
-import { Requires } from '../edge/scope.guard.js';
-import { resolveRange, type TimeRange } from '../edge/time.js';
+} from '../http/request.schema.js';
+import { resolveRange, type TimeRange } from '../http/time.js';
 import type { PageRequest } from '../store/page.js';
 import { type List, listRows } from './rows.js';
 

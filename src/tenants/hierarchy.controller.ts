@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
+import { Requires } from '../edge/scope.guard.js';
 import {
   nameField,
   pageFields,
@@ -11,8 +12,7 @@ import {
   parseQuery,
   plain,
   type RawQuery,
-} from '../edge/request.schema.js';
-import { Requires } from '../edge/scope.guard.js';
+} from '../http/request.schema.js';
 import {
   changeThing,
   createOrganization,

@@ -5,8 +5,8 @@ import { AUDIT, type AuditEvent, type AuditTrail } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
 import type { Scope } from '../edge/scope.js';
-import type { TimeRange } from '../edge/time.js';
 import { AppError, type ErrorCode } from '../errors.js';
+import type { TimeRange } from '../http/time.js';
 import { type Page, type PageRequest, pageAt, placeOf } from '../store/page.js';
 
 /** Who asks for a change, and from where: what the record of it says. */

@@ -4,6 +4,8 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
 import { PERMISSIONS_OF_ROLE, type Principal, ROLES, type Role } from '../edge/principal.js';
+import { Requires } from '../edge/scope.guard.js';
+import { AppError } from '../errors.js';
 import {
   PRINTABLE,
   pageFields,
@@ -11,9 +13,7 @@ import {
   parseChange,
   parseQuery,
   type RawQuery,
-} from '../edge/request.schema.js';
-import { Requires } from '../edge/scope.guard.js';
-import { AppError } from '../errors.js';
+} from '../http/request.schema.js';
 import { assertPassword, hashPassword } from './password.js';
 import {
   ask,
