@@ -7,6 +7,7 @@ import { APP_FILTER } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import pino from 'pino';
 import { type Answer, call } from '../../test/support/http.js';
+import { AUDIT, type AuditTrail } from '../edge/audit.js';
 import { ErrorFilter } from '../edge/error.filter.js';
 import { LOGGER } from '../log.js';
 import { createApi } from './api-server.js';
@@ -42,6 +43,10 @@ class ThingsController {
   controllers: [ThingsController],
   providers: [
     { provide: LOGGER, useValue: pino({ level: 'silent' }) },
+    {
+      provide: AUDIT,
+      useValue: { record: async () => undefined, refuse: () => undefined } satisfies AuditTrail,
+    },
     { provide: APP_FILTER, useClass: ErrorFilter },
   ],
 })
