@@ -8,21 +8,16 @@ import { DiagLogLevel, diag, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-grpc';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-grpc';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs';
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { service as healthService } from 'grpc-health-check';
 import descriptor from 'protobufjs/ext/descriptor.js';
 import { PACKAGE_ROOT } from '../src/version.js';
-import { getJson } from './support/http.js';
+import { ask, instrument, type Json } from './support/sdk.js';
 import { makeDataDir, Server } from './support/server.js';
 import { makeTenant } from './support/tenant.js';
 
 const SERVICES = ['trace.v1.TraceService', 'logs.v1.LogsService', 'metrics.v1.MetricsService'].map(
   (name) => `opentelemetry.proto.collector.${name}`,
 );
-const MAX_FRESHNESS_MS = 10_000;
 
 /** What the SDK says of its exports. */
 const said: string[] = [];
@@ -32,48 +27,7 @@ diag.setLogger(
   DiagLogLevel.INFO,
 );
 
-/** An application with the SDK for all signals, told only what an environment tells it. */
-function instrument(endpoint: string, compression: string, service: string, headers = '') {
-  process.env.OTEL_EXPORTER_OTLP_ENDPOINT = `http://${endpoint}`;
-  process.env.OTEL_EXPORTER_OTLP_COMPRESSION = compression;
-  process.env.OTEL_EXPORTER_OTLP_HEADERS = headers;
-  const resource = resourceFromAttributes({ 'service.name': service });
-  const traces = new BasicTracerProvider({
-    resource,
-    spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
-  });
-  const logs = new LoggerProvider({
-    resource,
-    processors: [new BatchLogRecordProcessor({ exporter: new OTLPLogExporter() })],
-  });
-  const reader = new PeriodicExportingMetricReader({
-    exporter: new OTLPMetricExporter(),
-    exportIntervalMillis: 600_000,
-  });
-  const metrics = new MeterProvider({ resource, readers: [reader] });
-  const all = [traces, logs, metrics];
-  return {
-    traces,
-    logs,
-    metrics,
-    flush: () => Promise.allSettled(all.map((provider) => provider.forceFlush())),
-    shutdown: () => Promise.allSettled(all.map((provider) => provider.shutdown())),
-  };
-}
-
-/** A JSON answer, of which tests read what they expect to be there. */
-// biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
-type Json = any;
-
-async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
-  const startedAt = performance.now();
-  for (;;) {
-    const { status, body } = await getJson(url, key);
-    if (status === 200 && isWanted(body)) return body;
-    assert.ok(performance.now() - startedAt < MAX_FRESHNESS_MS, `${url}: ${status} ${JSON.stringify(body)}`);
-    await sleep(20);
-  }
-}
+const EXPORTERS = { Traces: OTLPTraceExporter, Logs: OTLPLogExporter, Metrics: OTLPMetricExporter };
 
 describe('gRPC by the official clients', { concurrency: false }, () => {
   let server: Server;
@@ -86,7 +40,15 @@ describe('gRPC by the official clients', { concurrency: false }, () => {
     it(`the JavaScript SDK sends all signals, ${compression}, and they come back to the tenant of its key`, async () => {
       const service = `grpc-${compression}`;
       const tenant = await makeTenant(server, service);
-      const app = instrument(server.otlpGrpc, compression, service, `x-api-key=${tenant.ingestKey}`);
+      const app = instrument(
+        EXPORTERS,
+        {
+          endpoint: `http://${server.otlpGrpc}`,
+          compression: compression,
+          headers: `x-api-key=${tenant.ingestKey}`,
+        },
+        service,
+      );
       const span = app.traces.getTracer('shop').startSpan('GET /cart', { attributes: { 'cart.items': 3 } });
       span.end();
       const { traceId } = span.spanContext();
@@ -115,7 +77,11 @@ describe('gRPC by the official clients', { concurrency: false }, () => {
   }
 
   it('the JavaScript SDK shows its user a partial success, and why it is refused with a key nobody knows', async () => {
-    const app = instrument(server.otlpGrpc, 'none', 'grpc-partial');
+    const app = instrument(
+      EXPORTERS,
+      { endpoint: `http://${server.otlpGrpc}`, compression: 'none' },
+      'grpc-partial',
+    );
     app.traces
       .getTracer('shop')
       .startSpan('too old', { startTime: new Date('2001-01-01') })
@@ -126,7 +92,11 @@ describe('gRPC by the official clients', { concurrency: false }, () => {
       /Partial Success.*"rejectedSpans":"?1"?.*1 rejected: times must be/,
     );
     await app.shutdown();
-    const stranger = instrument(server.otlpGrpc, 'none', 'grpc-stranger', 'x-api-key=nobody');
+    const stranger = instrument(
+      EXPORTERS,
+      { endpoint: `http://${server.otlpGrpc}`, compression: 'none', headers: 'x-api-key=nobody' },
+      'grpc-stranger',
+    );
     const failed = new Promise<Error | undefined>((resolve) =>
       new OTLPTraceExporter().export([], (result) => resolve(result.error)),
     );

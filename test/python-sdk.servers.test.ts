@@ -4,10 +4,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { PACKAGE_ROOT } from '../src/version.js';
-import { getJson } from './support/http.js';
+import { ask } from './support/sdk.js';
 import { makeDataDir, Server } from './support/server.js';
 import { makeTenant } from './support/tenant.js';
 
@@ -15,7 +14,6 @@ const run = promisify(execFile);
 const SCRIPT = join(PACKAGE_ROOT, 'test', 'support', 'python-sdk.py');
 const PACKAGES = ['opentelemetry-sdk==1.45.2', 'opentelemetry-exporter-otlp==1.45.2'];
 const VENV = join(PACKAGE_ROOT, 'node_modules', '.cache', 'telemetryflow-python');
-const MAX_FRESHNESS_MS = 10_000;
 
 /** Python with the SDK in a folder of its own, made at the first run and whenever the versions change. */
 function pythonWithSdk(): string {
@@ -35,20 +33,6 @@ function pythonWithSdk(): string {
   });
   writeFileSync(made, '');
   return python;
-}
-
-/** A JSON answer, of which the test reads what it expects to be there. */
-// biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
-type Json = any;
-
-async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
-  const startedAt = performance.now();
-  for (;;) {
-    const { status, body } = await getJson(url, key);
-    if (status === 200 && isWanted(body)) return body;
-    assert.ok(performance.now() - startedAt < MAX_FRESHNESS_MS, `${url}: ${status} ${JSON.stringify(body)}`);
-    await sleep(20);
-  }
 }
 
 describe('the OpenTelemetry SDK for Python', { concurrency: false }, () => {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DiagLogLevel, diag, ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
 import { SeverityNumber } from '@opentelemetry/api-logs';
 import { OTLPLogExporter as JsonLogs } from '@opentelemetry/exporter-logs-otlp-http';
@@ -9,25 +8,18 @@ import { OTLPMetricExporter as JsonMetrics } from '@opentelemetry/exporter-metri
 import { OTLPMetricExporter as ProtoMetrics } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { OTLPTraceExporter as JsonTraces } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtoTraces } from '@opentelemetry/exporter-trace-otlp-proto';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs';
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { getJson } from './support/http.js';
 import { logRecord, requestOf } from './support/items.js';
 import { encode, sendOtlp } from './support/otlp-client.js';
 import { RecordingProxy } from './support/recording-proxy.js';
+import { ask, instrument, type Json } from './support/sdk.js';
 import { makeDataDir, Server } from './support/server.js';
 import { makeTenant } from './support/tenant.js';
-
-/** Freshness as promised is a second; machines that run tests are slow. */
-const MAX_FRESHNESS_MS = 10_000;
 
 const EXPORTERS = {
   protobuf: { Traces: ProtoTraces, Logs: ProtoLogs, Metrics: ProtoMetrics },
   json: { Traces: JsonTraces, Logs: JsonLogs, Metrics: JsonMetrics },
 };
-type Protocol = keyof typeof EXPORTERS;
 
 /** What the SDK says of its exports. */
 const said: string[] = [];
@@ -36,62 +28,6 @@ diag.setLogger(
   { error: note, warn: note, info: note, debug: () => {}, verbose: () => {} },
   DiagLogLevel.INFO,
 );
-
-/** An application with the SDK for all signals, told nothing but the endpoint, as in the SDK's own environment variable. */
-function instrument(
-  endpoint: string,
-  protocol: Protocol,
-  compression: string,
-  service: string,
-  headers = '',
-) {
-  process.env.OTEL_EXPORTER_OTLP_ENDPOINT = endpoint;
-  process.env.OTEL_EXPORTER_OTLP_COMPRESSION = compression;
-  process.env.OTEL_EXPORTER_OTLP_HEADERS = headers;
-  const { Traces, Logs, Metrics } = EXPORTERS[protocol];
-  const resource = resourceFromAttributes({ 'service.name': service });
-  const traces = new BasicTracerProvider({
-    resource,
-    spanProcessors: [new BatchSpanProcessor(new Traces())],
-  });
-  const logs = new LoggerProvider({
-    resource,
-    processors: [new BatchLogRecordProcessor({ exporter: new Logs() })],
-  });
-  const reader = new PeriodicExportingMetricReader({
-    exporter: new Metrics(),
-    exportIntervalMillis: 600_000,
-  });
-  const metrics = new MeterProvider({ resource, readers: [reader] });
-  const all = [traces, logs, metrics];
-  return {
-    traces,
-    logs,
-    metrics,
-    flush: () => Promise.all(all.map((provider) => provider.forceFlush())),
-    flushTraces: () => traces.forceFlush(),
-    shutdown: () => Promise.all(all.map((provider) => provider.shutdown())),
-  };
-}
-
-/** A JSON answer, of which tests read what they expect to be there. */
-// biome-ignore lint/suspicious/noExplicitAny: a wrong shape fails the test that reads it
-type Json = any;
-
-/** Asks until the answer is as wanted; the answer at last. */
-async function ask(url: string, key: string, isWanted: (body: Json) => boolean): Promise<Json> {
-  const startedAt = performance.now();
-  for (;;) {
-    const { status, body } = await getJson(url, key);
-    if (status === 200 && isWanted(body)) return body;
-    const tookMs = performance.now() - startedAt;
-    assert.ok(
-      tookMs < MAX_FRESHNESS_MS,
-      `${url} after ${tookMs.toFixed()} ms: ${status} ${JSON.stringify(body)}`,
-    );
-    await sleep(20);
-  }
-}
 
 describe('the official JavaScript SDK', { concurrency: false }, () => {
   let server: Server;
@@ -109,7 +45,11 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
     for (const compression of ['none', 'gzip']) {
       it(`sends all signals as ${protocol}, ${compression}, with only the endpoint set, and they come back`, async () => {
         const service = `sdk-${protocol}-${compression}`;
-        const app = instrument(proxy.url, protocol, compression, service);
+        const app = instrument(
+          EXPORTERS[protocol],
+          { endpoint: proxy.url, compression: compression },
+          service,
+        );
         const span = app.traces
           .getTracer('shop', '1.2.3')
           .startSpan('GET /cart', { attributes: { 'cart.items': 3 } });
@@ -171,7 +111,11 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
       const service = `sdk-key-${protocol}`;
       const tenant = await makeTenant(server, service);
       const header = protocol === 'json' ? 'x-api-key=' : 'authorization=Bearer%20';
-      const app = instrument(proxy.url, protocol, 'gzip', service, `${header}${tenant.ingestKey}`);
+      const app = instrument(
+        EXPORTERS[protocol],
+        { endpoint: proxy.url, compression: 'gzip', headers: `${header}${tenant.ingestKey}` },
+        service,
+      );
       app.traces.getTracer('shop').startSpan('GET /cart').end();
       app.logs.getLogger('shop').emit({ body: 'stock is low' });
       app.metrics.getMeter('shop').createCounter('orders').add(5);
@@ -196,7 +140,11 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
     });
 
     it(`shows its user a partial success, ${protocol}`, async () => {
-      const app = instrument(proxy.url, protocol, 'none', `partial-${protocol}`);
+      const app = instrument(
+        EXPORTERS[protocol],
+        { endpoint: proxy.url, compression: 'none' },
+        `partial-${protocol}`,
+      );
       const tracer = app.traces.getTracer('shop');
       tracer.startSpan('too old', { startTime: new Date('2001-01-01') }).end();
       tracer.startSpan('good').end();
@@ -216,7 +164,7 @@ describe('the official JavaScript SDK', { concurrency: false }, () => {
 
     it(`waits as Retry-After says when the server has no room, and loses nothing, ${protocol}`, async () => {
       const service = `retried-${protocol}`;
-      const app = instrument(proxy.url, protocol, 'gzip', service);
+      const app = instrument(EXPORTERS[protocol], { endpoint: proxy.url, compression: 'gzip' }, service);
       const statuses = () => proxy.exchanges.map(({ status }) => status);
       // Keeps the backlog full until the SDK has been refused once.
       const crowd = Array.from({ length: 8 }, async (_, client) => {
