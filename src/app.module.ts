@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
 import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
@@ -33,6 +34,7 @@ export class AppModule {
         IngestModule,
         QueueModule,
         ConnectionsModule,
+        CacheModule,
         TenantsModule,
         ExploreModule,
         MonitoringModule,

@@ -11,6 +11,7 @@ const LAYERS = [
   ['store'],
   ['queue'],
   ['journal'],
+  ['cache'],
   ['connections'],
   ['transcode'],
   ['native'],
