@@ -70,12 +70,12 @@ export function pack(value: unknown, maxLength: number): Packed | PackProblem {
   if (value === undefined) return 'not_serialisable';
   try {
     new Freezer(maxLength).freeze(value);
+    const text = JSON.stringify(value);
+    return text.length > maxLength ? 'too_large' : { text, bytes: bytesOf(text) };
   } catch (error) {
-    if (error instanceof Unpackable) return error.problem;
-    throw error;
+    // Others come from what is nested too deeply, or from a getter.
+    return error instanceof Unpackable ? error.problem : 'not_serialisable';
   }
-  const text = JSON.stringify(value);
-  return text.length > maxLength ? 'too_large' : { text, bytes: bytesOf(text) };
 }
 
 /** @throws SyntaxError when the text is not one that `pack` made */
