@@ -14,6 +14,8 @@ export class Flight {
   readonly answer: Promise<Cached<unknown>>;
   /** What it is made of has been invalidated meanwhile: those who wait get it, nobody after them does. */
   isOutdated = false;
+  /** It has a value, or failed: nobody boards any more. */
+  isOver = false;
   private land!: (answer: Cached<unknown>) => void;
   private crash!: (error: unknown) => void;
   private stale: { readonly value: unknown } | undefined;
@@ -62,11 +64,13 @@ export class Flight {
   }
 
   landed(answer: Cached<unknown>): void {
+    this.isOver = true;
     clearTimeout(this.patience);
     this.land(answer);
   }
 
   failed(error: unknown): void {
+    this.isOver = true;
     clearTimeout(this.patience);
     if (!this.landStale()) this.crash(error);
   }
@@ -94,7 +98,7 @@ export class Flights {
   /** The one to board; not one whose passengers have all gone away, as it is being called off. */
   get(key: CacheKey): Flight | undefined {
     const flight = this.flights.get(key);
-    return flight?.signal.aborted ? undefined : flight;
+    return flight?.isOver || flight?.signal.aborted ? undefined : flight;
   }
 
   /** @param work fulfilled when the flight has landed, or failed, and all is stored */
