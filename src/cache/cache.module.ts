@@ -7,6 +7,7 @@ import { LOGGER } from '../log.js';
 import { CacheService } from './cache.service.js';
 import { readInvalidation } from './invalidation.js';
 import { RedisTier } from './redis-tier.js';
+import type { SharedTier } from './shared-tier.js';
 
 /** Redis database of the cache, unless the URL names one. */
 const CACHE_DATABASE = 1;
@@ -21,8 +22,16 @@ export interface OpenCache {
   close(): Promise<void>;
 }
 
-/** Returns at once: Redis is connected to in the background, and until then there is L1 only. */
-export function openCache(settings: Settings, log: Pick<Logger, 'warn' | 'info'>): OpenCache {
+/**
+ * Returns at once: Redis is connected to in the background, and until then there is L1 only.
+ *
+ * @param disturb puts something between the cache and Redis; for tests
+ */
+export function openCache(
+  settings: Settings,
+  log: Pick<Logger, 'warn' | 'info'>,
+  disturb: (tier: SharedTier) => SharedTier = (tier) => tier,
+): OpenCache {
   const options = { maxEntries: settings.CACHE_L1_ENTRIES, maxBytes: settings.CACHE_L1_BYTES };
   const url = settings.REDIS_URL;
   if (url === undefined) {
@@ -33,7 +42,7 @@ export function openCache(settings: Settings, log: Pick<Logger, 'warn' | 'info'>
   const sender = randomUUID();
   // Channels are not apart by database.
   const channel = `tf:cache:${new URL(url).pathname.slice(1) || CACHE_DATABASE}`;
-  const service = new CacheService(options, new RedisTier(redis, channel, sender), log);
+  const service = new CacheService(options, disturb(new RedisTier(redis, channel, sender)), log);
   const subscription = subscribeRedis(url, channel, {
     onUp: () => service.listening(),
     onDown: () => service.cutOff(),
@@ -55,7 +64,11 @@ const OPEN_CACHE = Symbol('OPEN_CACHE');
 @Global()
 @Module({
   providers: [
-    { provide: OPEN_CACHE, inject: [CONFIG, LOGGER], useFactory: openCache },
+    {
+      provide: OPEN_CACHE,
+      inject: [CONFIG, LOGGER],
+      useFactory: (config: Config, log: Logger) => openCache(config, log),
+    },
     { provide: CacheService, inject: [OPEN_CACHE], useFactory: ({ service }: OpenCache) => service },
   ],
   exports: [CacheService],

@@ -7,13 +7,21 @@ const fail = (breaker: CircuitBreaker, ...timesMs: number[]) => {
 };
 
 describe('The circuit breaker', () => {
-  it('opens at the fifth failure within 10 s', () => {
+  it('opens at the fifth failure in a row within 10 s', () => {
     const breaker = new CircuitBreaker();
     fail(breaker, 0, 100, 200, 300);
     assert.equal(breaker.mayAsk(300), true);
     fail(breaker, 400);
     assert.equal(breaker.mayAsk(401), false);
     assert.equal(breaker.isOpen(2399), true);
+  });
+
+  it('stays closed when one between succeeds', () => {
+    const breaker = new CircuitBreaker();
+    fail(breaker, 0, 1, 2, 3);
+    breaker.succeeded();
+    fail(breaker, 4, 5, 6, 7);
+    assert.equal(breaker.mayAsk(8), true);
   });
 
   it('stays closed when they are further apart', () => {

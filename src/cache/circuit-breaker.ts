@@ -3,7 +3,7 @@ const WINDOW_MS = 10_000;
 const PAUSE_MS = 2_000;
 
 /**
- * After 5 failures within 10 s nothing is asked for 2 s; then one may try, and its success opens the way for all. The time is an argument,
+ * After 5 failures in a row within 10 s nothing is asked for 2 s; then one may try, and its success opens the way for all. The time is an argument,
  * in milliseconds of any clock that is not set back.
  */
 export class CircuitBreaker {
@@ -23,9 +23,8 @@ export class CircuitBreaker {
   }
 
   succeeded(): void {
-    if (this.pausedUntilMs === 0) return;
     this.pausedUntilMs = 0;
-    this.failedAtMs = [];
+    if (this.failedAtMs.length > 0) this.failedAtMs = [];
   }
 
   failed(nowMs: number): void {
