@@ -14,14 +14,15 @@ export class Flight {
   readonly answer: Promise<Cached<unknown>>;
   /** What it is made of has been invalidated meanwhile: those who wait get it, nobody after them does. */
   isOutdated = false;
-  /** It has a value, or failed: nobody boards any more. */
-  isOver = false;
+  /** It has a value, or failed. */
+  private isOver = false;
   private land!: (answer: Cached<unknown>) => void;
   private crash!: (error: unknown) => void;
   private stale: { readonly value: unknown } | undefined;
   private patience: NodeJS.Timeout | undefined;
   private passengers = 0;
-  private readonly controller = new AbortController();
+  private controller: AbortController | undefined;
+  private isDeserted = false;
 
   /** @param staleAfterMs how long those who wait do so while there is a value that is just over */
   constructor(private readonly staleAfterMs: number) {
@@ -35,7 +36,14 @@ export class Flight {
 
   /** Aborted when all who waited have gone away. */
   get signal(): AbortSignal {
+    this.controller ??= new AbortController();
+    if (this.isDeserted) this.controller.abort();
     return this.controller.signal;
+  }
+
+  /** Whoever comes now gets its value. */
+  get isOpen(): boolean {
+    return !this.isOver && !this.isDeserted;
   }
 
   /**
@@ -48,7 +56,7 @@ export class Flight {
     if (signal === undefined) return this.answer;
     return new Promise((resolve, reject) => {
       const leave = () => {
-        if (--this.passengers === 0) this.controller.abort(signal.reason);
+        if (--this.passengers === 0) this.desert(signal.reason);
         reject(signal.reason);
       };
       if (signal.aborted) return leave();
@@ -75,6 +83,11 @@ export class Flight {
     if (!this.landStale()) this.crash(error);
   }
 
+  private desert(reason: unknown): void {
+    this.isDeserted = true;
+    this.controller?.abort(reason);
+  }
+
   private landStale(): boolean {
     if (!this.stale || this.isOutdated) return false;
     this.land({ value: this.stale.value, source: 'stale' });
@@ -98,7 +111,7 @@ export class Flights {
   /** The one to board; not one whose passengers have all gone away, as it is being called off. */
   get(key: CacheKey): Flight | undefined {
     const flight = this.flights.get(key);
-    return flight?.isOver || flight?.signal.aborted ? undefined : flight;
+    return flight?.isOpen ? flight : undefined;
   }
 
   /** @param work fulfilled when the flight has landed, or failed, and all is stored */

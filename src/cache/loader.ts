@@ -10,10 +10,10 @@ import type { Lease, Lookup, SharedTtl } from './shared-tier.js';
 
 /** A third of a lease: it survives one renewal that is lost. */
 const RENEW_MS = 1_500;
-/** How long another instance is waited for, and the pauses between looks whether it is done. */
+/** How long another instance is waited for. Looked whether it is done is after an eighth of the time waited so far, within these. */
 const MAX_WAIT_MS = 5_000;
-const FIRST_PAUSE_MS = 5;
-const LAST_PAUSE_MS = 100;
+const MIN_PAUSE_MS = 3;
+const MAX_PAUSE_MS = 100;
 
 export type Source = (signal: AbortSignal) => unknown;
 
@@ -69,13 +69,13 @@ export class Loader {
     if (this.l2 === undefined) return undefined;
     const token = randomUUID();
     let looked = await this.l2.lookUp(key, token);
-    const deadlineMs = this.nowMs() + MAX_WAIT_MS;
-    let pauseMs = FIRST_PAUSE_MS;
+    const startedAtMs = this.nowMs();
     while (looked && !looked.lease && !(looked.found && looked.found.freshMs > 0)) {
       if (looked.found) flight.offerStale(unpack(looked.found.text));
-      if (this.nowMs() > deadlineMs) return looked;
+      const waitedMs = this.nowMs() - startedAtMs;
+      if (waitedMs > MAX_WAIT_MS) return looked;
+      const pauseMs = Math.min(Math.max(MIN_PAUSE_MS, waitedMs / 8), MAX_PAUSE_MS);
       await sleep(pauseMs, undefined, { signal: flight.signal });
-      pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS);
       looked = await this.l2.lookUp(key, token);
     }
     if (looked?.found) flight.offerStale(unpack(looked.found.text));

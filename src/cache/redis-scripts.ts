@@ -8,57 +8,60 @@ import { redisScript } from '../connections/redis.js';
  * `guard` is no part of a value's versions: it only keeps what is being computed from being stored.
  */
 const STATE = `
+local call = redis.call
 local function fresh()
-  local time = redis.call('TIME')
-  return time[1] .. '.' .. time[2] .. '.' .. redis.call('HINCRBY', KEYS[1], 'count', 1)
+  local time = call('TIME')
+  return time[1] .. '.' .. time[2] .. '.' .. call('HINCRBY', KEYS[1], 'count', 1)
 end
-local function state(first)
-  local fields = {'all', 'guard'}
-  for at = first, #ARGV do fields[#fields + 1] = ARGV[at] end
-  local found = redis.call('HMGET', KEYS[1], unpack(fields))
+local function state(one, two, three)
+  local found = call('HMGET', KEYS[1], 'all', one, two, three, 'guard')
   if not found[1] then
     found[1] = fresh()
-    redis.call('HSET', KEYS[1], 'all', found[1])
+    call('HSET', KEYS[1], 'all', found[1])
   end
-  local version = found[1]
-  for at = 3, #found do version = version .. ',' .. (found[at] or '') end
-  return version, (found[2] or '')
+  return found[1] .. ',' .. (found[2] or '') .. ',' .. (found[3] or '') .. ',' .. (found[4] or ''), (found[5] or '')
 end
 `;
 
-/** KEYS: versions, value, lease. ARGV: token or '', lease in ms, groups. Returns {value, ms that it is kept, ms of grace, state or ''}. */
+/**
+ * KEYS: versions, value, lease. ARGV: three groups, token or '', lease in ms. Returns {value with its versions and grace, ms that it is kept,
+ * state or ''}.
+ */
 export const LOOK_UP = redisScript(`${STATE}
-local version, guard = state(3)
-local text, left, grace = false, 0, 0
-local raw = redis.call('GET', KEYS[2])
-if raw and string.sub(raw, 1, #version + 1) == version .. '|' then
-  local bar = string.find(raw, '|', #version + 2, true)
-  grace = tonumber(string.sub(raw, #version + 2, bar - 1))
-  left = redis.call('PTTL', KEYS[2])
-  text = string.sub(raw, bar + 1)
+local version, guard = state(ARGV[1], ARGV[2], ARGV[3])
+local raw = call('GET', KEYS[2])
+local left = 0
+if raw then
+  local at = #version + 1
+  if string.sub(raw, 1, at) == version .. '|' then
+    left = call('PTTL', KEYS[2])
+    local bar = string.find(raw, '|', at + 1, true)
+    if ARGV[4] == '' or left > tonumber(string.sub(raw, at + 1, bar - 1)) then return {raw, left, ''} end
+  else
+    raw = false
+  end
 end
-local began = ''
-if ARGV[1] ~= '' and left <= grace and redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  began = version .. '/' .. guard
+if ARGV[4] ~= '' and call('SET', KEYS[3], ARGV[4], 'NX', 'PX', ARGV[5]) then
+  return {raw, left, version .. '/' .. guard}
 end
-return {text, left, grace, began}
+return {raw, left, ''}
 `);
 
-/** KEYS: versions, value, lease. ARGV: token, state at the beginning, ms of grace, ms to keep it in all, JSON, groups. Returns 1 when stored. */
+/** KEYS: versions, value, lease. ARGV: three groups, token, state at the beginning, ms of grace, ms to keep it in all, JSON. Returns 1 when stored. */
 export const STORE = redisScript(`${STATE}
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[3])
-local version, guard = state(6)
-if version .. '/' .. guard ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[2], version .. '|' .. ARGV[3] .. '|' .. ARGV[5], 'PX', ARGV[4])
+if call('GET', KEYS[3]) ~= ARGV[4] then return 0 end
+call('DEL', KEYS[3])
+local version, guard = state(ARGV[1], ARGV[2], ARGV[3])
+if version .. '/' .. guard ~= ARGV[5] then return 0 end
+call('SET', KEYS[2], version .. '|' .. ARGV[6] .. '|' .. ARGV[8], 'PX', ARGV[7])
 return 1
 `);
 
-/** KEYS: versions, value, lease. ARGV: channel, message, ms of grace, ms to keep it in all, JSON, groups. */
+/** KEYS: versions, value, lease. ARGV: three groups, channel, message, ms of grace, ms to keep it in all, JSON. */
 export const PUT = redisScript(`${STATE}
-redis.call('DEL', KEYS[3])
-redis.call('SET', KEYS[2], state(6) .. '|' .. ARGV[3] .. '|' .. ARGV[5], 'PX', ARGV[4])
-redis.call('PUBLISH', ARGV[1], ARGV[2])
+call('DEL', KEYS[3])
+call('SET', KEYS[2], state(ARGV[1], ARGV[2], ARGV[3]) .. '|' .. ARGV[6] .. '|' .. ARGV[8], 'PX', ARGV[7])
+call('PUBLISH', ARGV[4], ARGV[5])
 `);
 
 /** KEYS: lease. ARGV: token, ms. */
@@ -97,4 +100,11 @@ export const GREET = redisScript(`${STATE}
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'run', ARGV[1], 'all', fresh(), 'guard', fresh())
 end
+`);
+
+/** ARGV: cursor, pattern, how many to look at. Drops a page of keys where they are, without telling their names. Returns the next cursor. */
+export const UNLINK_PAGE = redisScript(`
+local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+if #page[2] > 0 then redis.call('UNLINK', unpack(page[2])) end
+return page[1]
 `);
