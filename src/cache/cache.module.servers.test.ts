@@ -123,6 +123,9 @@ describe('Instances of the cache on one Redis', () => {
     const second = two.wrap(key, SHORT, slow);
     assert.deepEqual([(await first).source, (await second).source], ['miss', 'L2']);
     assert.equal(computed, 1);
+    await sleep(2_200);
+    for (const cache of [one, two])
+      assert.equal((await cache.wrap(key, SHORT, slow)).source, 'L1', 'nobody took the quiet for a cut');
   });
 
   it('try one after the other when the source fails, and keep no failure', async () => {
