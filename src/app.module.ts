@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AccessModule } from './access/access.module.js';
+import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
 import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
@@ -35,6 +36,7 @@ export class AppModule {
         IngestModule,
         QueueModule,
         ConnectionsModule,
+        CacheModule,
         TenantsModule,
         AccessModule,
         ExploreModule,

@@ -101,9 +101,15 @@ const SETTINGS = {
   },
   REDIS_URL: {
     schema: url('redis:', 'rediss:'),
-    meaning: 'Redis, which instances share rate limits by; unset: each has its own',
+    meaning: 'Redis, which instances share rate limits and cached answers by; unset: each has its own',
     secret: true,
   },
+  CACHE_L1_ENTRIES: {
+    schema: integer(1, 10_000_000),
+    default: '1000',
+    meaning: 'answers kept in memory, at most',
+  },
+  CACHE_L1_BYTES: { schema: bytes, default: '64MiB', meaning: 'memory for them, at most' },
   INGEST_ANONYMOUS: {
     schema: z.enum(['off', 'loopback']),
     default: 'loopback',

@@ -12,6 +12,7 @@ const LAYERS = [
   ['store'],
   ['queue'],
   ['journal'],
+  ['cache'],
   ['connections'],
   ['transcode'],
   ['native'],

@@ -1,12 +1,17 @@
 import { createHash } from 'node:crypto';
-import { Redis as Client } from 'ioredis';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis as Client, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from './clickhouse.js';
 
 /** The longest that a request waits for Redis before it goes on without. */
 const REQUEST_TIMEOUT_MS = 200;
-/** For what nobody waits for: the handshake of a new connection. */
-const BACKGROUND_TIMEOUT_MS = 2_000;
+/** For the handshake of a new connection, and for what no request waits for. */
+const BACKGROUND_TIMEOUT_MS = 5_000;
+/** Pauses before what no request waits for is tried again. */
+const BACKGROUND_RETRIES_MS = [200, 500, 1_000];
+const HEARTBEAT_MS = 1_000;
+const SUBSCRIPTION_RETRY_MS = 200;
 /** For an orderly goodbye to a server that may not be listening. */
 const DISCONNECT_TIMEOUT_MS = 100;
 const MIN_RETRY_MS = 50;
@@ -23,6 +28,21 @@ export function redisScript(lua: string): RedisScript {
   return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
+/** Runs a script by its hash, and sends its text only where Redis does not know it. */
+export async function runScript(
+  client: Client,
+  script: RedisScript,
+  keys: string[],
+  values: (string | number)[],
+): Promise<unknown> {
+  try {
+    return await client.evalsha(script.sha1, keys.length, ...keys, ...values);
+  } catch (error) {
+    if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
+    return client.eval(script.lua, keys.length, ...keys, ...values);
+  }
+}
+
 /** Redis did not answer; whether it did what was asked is not known. */
 export class RedisAway extends Error {
   override readonly name = 'RedisAway';
@@ -37,6 +57,7 @@ export class Redis {
   private failures = 0;
   private detail = 'not connected yet';
   private wasUp: boolean | undefined;
+  private connections = 0;
   /** The connection took too long, and is still being closed. */
   private isGivenUp = false;
 
@@ -47,6 +68,7 @@ export class Redis {
   ) {
     client.on('ready', () => {
       this.isGivenUp = false;
+      this.connections++;
       this.note(true);
       this.detail = 'the connection was closed';
     });
@@ -58,6 +80,11 @@ export class Redis {
   /** False while asking would be in vain. */
   get isUp(): boolean {
     return this.client.status === 'ready' && !this.isGivenUp;
+  }
+
+  /** Which connection it is since the start, from 1; after another the server may be another too. */
+  get connection(): number {
+    return this.connections;
   }
 
   /** Milliseconds until the next attempt to connect; grows from 50 ms to 2 s. */
@@ -73,6 +100,7 @@ export class Redis {
    */
   async request<T>(use: (client: Client) => Promise<T>): Promise<T> {
     if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
+    this.gatherWrites();
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -95,19 +123,31 @@ export class Redis {
   }
 
   /**
-   * Runs a script by its hash, and sends its text only where Redis does not know it.
+   * Runs a command that no request waits for: 5 s at most, and tried again after 200, 500 and 1000 ms where Redis was away. So it has
+   * to be one that may be done twice.
+   *
+   * @throws RedisAway when it was away each time; what Redis itself refuses is thrown as it is
+   */
+  async background<T>(use: (client: Client) => Promise<T>): Promise<T> {
+    for (const pauseMs of BACKGROUND_RETRIES_MS) {
+      try {
+        if (this.isUp) return await use(this.client);
+      } catch (error) {
+        if (error instanceof ReplyError) throw error;
+      }
+      await sleep(pauseMs, undefined, { ref: false });
+    }
+    if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
+    return use(this.client);
+  }
+
+  /**
+   * Runs a script that a request waits for.
    *
    * @throws RedisAway as `request` does
    */
   evaluate(script: RedisScript, keys: string[], values: (string | number)[]): Promise<unknown> {
-    return this.request(async (client) => {
-      try {
-        return await client.evalsha(script.sha1, keys.length, ...keys, ...values);
-      } catch (error) {
-        if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
-        return client.eval(script.lua, keys.length, ...keys, ...values);
-      }
-    });
+    return this.request((client) => runScript(client, script, keys, values));
   }
 
   /** Whether it answers within 200 ms. */
@@ -123,6 +163,14 @@ export class Redis {
   close(): void {
     this.client.removeAllListeners('close');
     this.client.disconnect();
+  }
+
+  /** What is sent in one turn of the event loop goes out in one write: writing is what many small commands cost most. */
+  private gatherWrites(): void {
+    const { stream } = this.client;
+    if (stream.writableCorked > 0) return;
+    stream.cork();
+    process.nextTick(() => stream.uncork());
   }
 
   private giveUp(detail: string): void {
@@ -141,6 +189,87 @@ export class Redis {
   }
 }
 
+/** What becomes of a subscription. */
+export interface SubscriptionEvents {
+  /** From now on nothing is missed. */
+  onUp(): void;
+  /** From now on, or since up to two seconds ago, messages may be missed. */
+  onDown(): void;
+  onMessage(message: string): void;
+}
+
+/** A connection that listens to one channel, and does so again by itself. It asks for a sign of life every second. */
+export class RedisSubscription {
+  private isListening = false;
+  private readonly heartbeat: NodeJS.Timeout;
+
+  constructor(
+    private readonly client: Client,
+    private readonly channel: string,
+    private readonly events: SubscriptionEvents,
+  ) {
+    client.on('ready', () => this.listen());
+    client.on('message', (_channel: string, message: string) => this.events.onMessage(message));
+    client.on('error', () => undefined);
+    client.on('close', () => this.lost());
+    client.connect().catch(() => undefined);
+    this.heartbeat = setInterval(() => this.check(), HEARTBEAT_MS).unref();
+  }
+
+  get isUp(): boolean {
+    return this.isListening;
+  }
+
+  close(): void {
+    clearInterval(this.heartbeat);
+    this.client.removeAllListeners('close');
+    this.client.disconnect();
+  }
+
+  private async listen(): Promise<void> {
+    try {
+      await this.client.subscribe(this.channel);
+      this.isListening = true;
+      this.events.onUp();
+    } catch {
+      this.client.disconnect(true);
+    }
+  }
+
+  private lost(): void {
+    if (!this.isListening) return;
+    this.isListening = false;
+    this.events.onDown();
+  }
+
+  private async check(): Promise<void> {
+    if (!this.isListening) return;
+    const late = sleep(HEARTBEAT_MS, 'late', { ref: false });
+    const answer = await Promise.race([this.client.ping().catch(() => 'late'), late]);
+    if (answer !== 'late' || !this.isListening) return;
+    this.lost();
+    this.client.disconnect(true);
+  }
+}
+
+/** Where a connection goes, and how it is made: without a queue of commands for a connection to come. */
+function newClient(url: string, database: number, nextRetryMs: () => number): Client {
+  return new Client(url, {
+    db: database,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: BACKGROUND_TIMEOUT_MS,
+    commandTimeout: BACKGROUND_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+    connectionName: 'telemetryflow',
+    disableClientInfo: true,
+    retryStrategy: nextRetryMs,
+  });
+}
+
 /**
  * A connection to Redis. Returns at once, connected or not: Redis is never the reason that a start fails.
  *
@@ -150,19 +279,15 @@ export function openRedis(
   url: string,
   { database, log }: { database: number; log: Pick<Logger, 'warn' | 'info'> },
 ): Redis {
-  const client = new Client(url, {
-    db: database,
-    lazyConnect: true,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: BACKGROUND_TIMEOUT_MS,
-    commandTimeout: BACKGROUND_TIMEOUT_MS,
-    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-    connectionName: 'telemetryflow',
-    disableClientInfo: true,
-    retryStrategy: () => redis.nextRetryMs(),
-  });
-  const redis: Redis = new Redis(client, log);
+  const redis: Redis = new Redis(
+    newClient(url, database, () => redis.nextRetryMs()),
+    log,
+  );
   return redis;
+}
+
+/** Listens to a channel, of all databases of a server. Returns at once, and tells when it hears. */
+export function subscribeRedis(url: string, channel: string, events: SubscriptionEvents): RedisSubscription {
+  const retryMs = () => SUBSCRIPTION_RETRY_MS;
+  return new RedisSubscription(newClient(url, 0, retryMs), channel, events);
 }
