@@ -30,6 +30,7 @@ describe('Keys of the cache', () => {
     assert.equal(keys.session('s1'), 'user:session:s1');
     assert.equal(keys.permissions('u1'), 'rbac:permissions:u1');
     assert.match(keys.query(scope, 'SELECT 1', { a: 1 }), /^query:t1:[\w-]{22}$/);
+    assert.match(keys.answer('logs', scope, 'live', 'search', { a: 1 }), /^logs:t1:live:search:[\w-]{22}$/);
     assert.equal(prefixOf(keys.logs(scope, 'h1')), 'logs');
   });
 

@@ -81,6 +81,13 @@ export const keys = {
   session: (id: string) => build('user', 'session', id),
   /** Of a user or key, not of a tenant. */
   permissions: (id: string) => build('rbac', 'permissions', id),
+  /**
+   * The answer to a question about telemetry.
+   *
+   * @param group answers that are dropped together
+   */
+  answer: (prefix: string, { tenantId }: Scope, group: string, name: string, parameters: unknown) =>
+    build(prefix, tenantId, group, name, hashOf(parameters)),
   /** The answer to any query, by its text or name and all its parameters. */
   query: ({ tenantId }: Scope, query: string, parameters: unknown) =>
     build('query', tenantId, hashOf([query, parameters])),
