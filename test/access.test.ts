@@ -67,7 +67,7 @@ describe('Credentials of the running program', { concurrency: false }, () => {
     assert.equal(me.organizations.length, 1);
     assert.equal(me.tenants.length, 1);
     const bearer = { authorization: `Bearer ${second.access_token}` };
-    const out = await post(`${auth}/logout`, '', { ...bearer, 'content-type': 'text/plain' });
+    const out = await call(`${auth}/logout`, { headers: bearer });
     assert.equal(out.status, 204, out.body.toString());
     assert.match(String(out.headers['set-cookie']), /^tf_session=; .*Max-Age=0/);
     for (const { access_token } of [first, second]) assert.equal(await services(access_token), 401);

@@ -6,8 +6,9 @@ import { CurrentPrincipal } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
 import { LimitedBy } from '../edge/rate-limit.guard.js';
 import { Public, Requires } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 import { assertPassword } from '../tenants/password.js';
-import { loginBody, parseSecretBody, passwordBody, refreshBody } from './auth.schema.js';
+import { loginBody, parseSecretBody, passwordBody, refreshBody, tokens, whoAmI } from './auth.schema.js';
 import { whoIs } from './identity-rows.js';
 import { type Origin, Sessions, type Tokens } from './sessions.js';
 
@@ -22,6 +23,13 @@ export class AuthController {
 
   @Public()
   @LimitedBy('login')
+  @ApiRoute({
+    summary: 'Log in with a password',
+    body: loginBody,
+    response: tokens,
+    status: 200,
+    errors: ['UNAUTHENTICATED', 'RATE_LIMITED'],
+  })
   @Post('login')
   @HttpCode(200)
   login(@Body() body: unknown, @Req() request: FastifyRequest): Promise<Tokens> {
@@ -30,12 +38,21 @@ export class AuthController {
   }
 
   @Public()
+  @ApiRoute({
+    summary: 'Exchange a refresh token for new tokens',
+    description: 'It works once; one that comes twice was stolen from one of two, and ends the login.',
+    body: refreshBody,
+    response: tokens,
+    status: 200,
+    errors: ['UNAUTHENTICATED', 'RATE_LIMITED'],
+  })
   @Post('refresh')
   @HttpCode(200)
   refresh(@Body() body: unknown, @Req() request: FastifyRequest): Promise<Tokens> {
     return this.sessions.refresh(parseSecretBody(refreshBody, body).refresh_token, originOf(request));
   }
 
+  @ApiRoute({ summary: 'End this login', status: 204 })
   @Post('logout')
   @HttpCode(204)
   async logout(
@@ -47,6 +64,7 @@ export class AuthController {
     reply.header('set-cookie', sessionCookie('', 0));
   }
 
+  @ApiRoute({ summary: 'Read who this credential is, and what it may', response: whoAmI })
   @Get('me')
   async me(@CurrentPrincipal() principal: Principal) {
     const { kind, scope, permissions, role } = principal;
@@ -63,6 +81,12 @@ export class AuthController {
     };
   }
 
+  @ApiRoute({
+    summary: 'Change the password of this login',
+    description: 'It ends all other logins of the user.',
+    body: passwordBody,
+    status: 204,
+  })
   @Post('password')
   @HttpCode(204)
   async password(

@@ -1,5 +1,8 @@
 import { z } from 'zod';
+import { PERMISSIONS, ROLES } from '../edge/principal.js';
 import { AppError } from '../errors.js';
+import { about, plain } from '../http/request.schema.js';
+import type { Tokens } from './sessions.js';
 
 const MAX_EMAIL = 320;
 const MAX_TOKEN = 200;
@@ -18,6 +21,31 @@ export const refreshBody = z.strictObject({ refresh_token: text(MAX_TOKEN, 'the 
 export const passwordBody = z.strictObject({
   current_password: password,
   new_password: password,
+});
+export const linkQuery = z.object({ code: about('The code of the link', plain) });
+
+export const tokens = z.object({
+  access_token: z.string(),
+  token_type: z.literal('Bearer'),
+  expires_in: z.int().describe('seconds'),
+  refresh_token: z.string(),
+}) satisfies z.ZodType<Tokens>;
+
+const id = z.string().meta({ format: 'uuid' });
+const named = { id, name: z.string() };
+const role = z.enum(ROLES);
+export const whoAmI = z.object({
+  kind: z.enum(['user', 'key']),
+  user: z.object({ ...named, email: z.string() }).optional(),
+  organizations: z.array(z.object({ ...named, role })).optional(),
+  tenants: z
+    .array(z.object({ ...named, workspace_id: id, workspace_name: z.string(), organization_id: id, role }))
+    .optional()
+    .describe('what X-Tenant-ID may name'),
+  key: z.object(named).optional(),
+  scope: z.object({ organization_id: id, workspace_id: id, tenant_id: id }),
+  role: role.nullable(),
+  permissions: z.array(z.enum(PERMISSIONS)),
 });
 
 /**

@@ -68,7 +68,6 @@ export class KnownIdentities implements Identities {
     return chosen(found.principals, tenantId);
   }
 
-  /** What this process has changed counts for its next request; for other processes' within a second. */
   expire(): void {
     this.sources.version.expire();
   }

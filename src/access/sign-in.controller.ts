@@ -4,8 +4,11 @@ import { DataSource } from 'typeorm';
 import { Public } from '../edge/scope.guard.js';
 import { DEFAULT_SCOPE, type Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
+import { ApiRoute } from '../http/api-route.js';
+import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { ACCESS_TOKEN_SECONDS } from './access-token.js';
 import { originOf, sessionCookie } from './auth.controller.js';
+import { linkQuery } from './auth.schema.js';
 import { localAdmin } from './first-start.js';
 import { Sessions } from './sessions.js';
 import { SignInCodes } from './sign-in.js';
@@ -21,9 +24,17 @@ export class SignInController {
     @Inject(DEFAULT_SCOPE) private readonly scope: Scope,
   ) {}
 
+  @ApiRoute({
+    summary: 'Open the link that was printed at the start',
+    description: 'It works once, for 15 minutes: a browser is logged in by a cookie, and led to /docs.',
+    query: linkQuery,
+    status: 303,
+    errors: ['UNAUTHENTICATED', 'NOT_FOUND'],
+  })
   @Get()
-  async open(@Query('code') code: unknown, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
-    if (typeof code !== 'string' || !this.codes.redeem(code, Date.now())) {
+  async open(@Query() raw: RawQuery, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
+    const { code } = parseQuery(linkQuery, raw);
+    if (!this.codes.redeem(code, Date.now())) {
       throw new AppError(
         'UNAUTHENTICATED',
         'This link has been used, or is older than 15 minutes. The next start prints another.',

@@ -5,7 +5,7 @@ import { Credentials, isLoopback } from './credentials.js';
 import type { Identities } from './principal.js';
 
 const scope = { organizationId: 'o', workspaceId: 'w', tenantId: 't' };
-const nobody: Identities = { find: async () => undefined };
+const nobody: Identities = { find: async () => undefined, expire: () => undefined };
 const refused = (error: unknown) => error instanceof AppError && error.code === 'UNAUTHENTICATED';
 
 describe('Without a key', () => {
@@ -74,6 +74,7 @@ describe('The session cookie', () => {
       credential === 'good'
         ? { kind: 'user', id: 'u', name: 'u', scope, permissions: new Set(['read', 'write']) }
         : undefined,
+    expire: () => undefined,
   };
   const credentials = new Credentials(known, scope, 'off');
   const host = '127.0.0.1:3000';

@@ -56,6 +56,9 @@ export interface Identities {
    *   UNAVAILABLE when it cannot be known because PostgreSQL is away
    */
   find(credential: string, tenantId: string | undefined): Promise<Principal | undefined>;
+
+  /** What this process has changed counts for its next request; for other processes' within a second. */
+  expire(): void;
 }
 
 /** Injection token of the `Identities`; the edge asks, `tenants/` answers. */

@@ -61,7 +61,10 @@ class Routes {
     { provide: CONFIG, useValue: loadConfig({ THROTTLE_LIMIT: '4', THROTTLE_TTL: '86400000' }) },
     { provide: LOGGER, useValue: pino({ level: 'silent' }) },
     { provide: DEFAULT_SCOPE, useValue: scope },
-    { provide: IDENTITIES, useValue: { find: async (name) => keys[name] } satisfies Identities },
+    {
+      provide: IDENTITIES,
+      useValue: { find: async (name) => keys[name], expire: () => undefined } satisfies Identities,
+    },
     { provide: SHARED_BUCKETS, useValue: undefined },
     {
       provide: AUDIT,

@@ -32,7 +32,9 @@ describe('The body pool', () => {
     assert.deepEqual([part.byteOffset, part.length], [1010, 10]);
     pool.give(body);
     assert.equal(pool.idleBytes, 0);
+    assert.equal(pool.lentBytes, 10_240);
     pool.give(part);
+    assert.equal(pool.lentBytes, 0);
     assert.equal(pool.take(10_000).buffer, body.buffer);
   });
 

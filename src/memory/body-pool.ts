@@ -24,12 +24,18 @@ export class BodyPool {
   private readonly free = new Map<number, SharedArrayBuffer[]>();
   private readonly lent = new WeakSet<Uint8Array>();
   private freeBytes = 0;
+  private inUseBytes = 0;
   private leastFreeBytes = 0;
   private trimming: NodeJS.Timeout | undefined;
 
   /** Bytes kept for the next bodies. */
   get idleBytes(): number {
     return this.freeBytes;
+  }
+
+  /** Bytes lent and not given back; what is forgotten stays in here. */
+  get lentBytes(): number {
+    return this.inUseBytes;
   }
 
   /** `bytes` of memory, not cleared. */
@@ -42,6 +48,7 @@ export class BodyPool {
     } else {
       piece = new SharedArrayBuffer(size);
     }
+    this.inUseBytes += size;
     return this.lend(piece, 0, bytes);
   }
 
@@ -79,6 +86,7 @@ export class BodyPool {
     if (pieces) pieces.push(piece);
     else this.free.set(piece.byteLength, [piece]);
     this.freeBytes += piece.byteLength;
+    this.inUseBytes -= piece.byteLength;
     this.trimming ??= setInterval(() => this.trim(), TRIM_MS).unref();
   }
 

@@ -1,5 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { BodyPool } from '../memory/body-pool.js';
+import { registerBodyMemory } from './body-memory.js';
 import { registerEventLoopLag } from './event-loop-lag.js';
 import { HealthController } from './health.controller.js';
 import { IngestCounters } from './ingest-counters.js';
@@ -11,13 +13,15 @@ import { MetricsController } from './metrics.controller.js';
   providers: [
     {
       provide: Registry,
-      useFactory: () => {
+      inject: [BodyPool],
+      useFactory: (bodies: BodyPool) => {
         const registry = new Registry();
         collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 1000 });
         // In these numbers the sampling period is contained.
         for (const { name } of registry.getMetricsAsArray())
           if (name.startsWith('nodejs_eventloop_lag_')) registry.removeSingleMetric(name);
         registerEventLoopLag(registry);
+        registerBodyMemory(registry, bodies);
         return registry;
       },
     },

@@ -1,27 +1,16 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Patch, Post, Query } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
-import {
-  type Limit,
-  type LimitProfile,
-  PERMISSIONS,
-  type Permission,
-  type Principal,
-} from '../edge/principal.js';
+import type { Limit, LimitProfile, Permission, Principal } from '../edge/principal.js';
 import { Requires } from '../edge/scope.guard.js';
 import { AppError } from '../errors.js';
-import {
-  nameField,
-  pageFields,
-  parseBody,
-  parseChange,
-  parseQuery,
-  plain,
-  type RawQuery,
-} from '../http/request.schema.js';
+import { ApiRoute } from '../http/api-route.js';
+import { parseBody, parseChange, parseQuery, type RawQuery } from '../http/request.schema.js';
 import { parseTime } from '../http/time.js';
+import { apiKey, madeApiKey } from './answers.schema.js';
 import { createApiKey, type StoredLimits } from './api-key.js';
+import { EXPIRY, keyBody, keyChange, keysQuery } from './api-keys.schema.js';
 import {
   ask,
   assertId,
@@ -54,35 +43,6 @@ export interface ApiKey {
   last_used_at: Date | null;
 }
 
-const LIMIT = 'a whole number from 0 (no limit) to 1000000000';
-const TTL = 'milliseconds, a whole number from 1 to 86400000';
-const EXPIRY = 'a time to come, ISO 8601 or Unix milliseconds';
-const GRANTS = `a list of one or more of ${PERMISSIONS.join(', ')}`;
-
-const limit = z.strictObject(
-  {
-    limit: z.int({ error: LIMIT }).min(0, { error: LIMIT }).max(1_000_000_000, { error: LIMIT }),
-    ttl_ms: z.int({ error: TTL }).min(1, { error: TTL }).max(86_400_000, { error: TTL }),
-  },
-  { error: '{limit, ttl_ms}' },
-);
-const limits = z
-  .strictObject(
-    { default: limit.optional(), ingestion: limit.optional() },
-    { error: '{default?: {limit, ttl_ms}, ingestion?: {limit, ttl_ms}}, or null' },
-  )
-  .nullable();
-
-export const keyBody = z.object({
-  name: nameField,
-  permissions: z.array(z.enum(PERMISSIONS, { error: GRANTS }), { error: GRANTS }).min(1, { error: GRANTS }),
-  tenant_id: z.string({ error: 'an id' }).optional(),
-  expires_at: z.union([z.string(), z.number()], { error: EXPIRY }).nullable().optional(),
-  limits: limits.optional(),
-});
-export const keyChange = z.object({ name: nameField, limits });
-export const keysQuery = z.object({ tenant_id: plain.optional(), ...pageFields });
-
 const COLUMNS = `api_keys.id, api_keys.tenant_id, api_keys.name, api_keys.prefix, api_keys.permissions, api_keys.limits,
   api_keys.expires_at, coalesce(api_keys.expires_at <= now(), false) AS expired, api_keys.revoked_at,
   api_keys.revoked_at IS NOT NULL AS revoked, api_keys.created_by, api_keys.created_at, api_key_uses.last_used_at`;
@@ -104,6 +64,7 @@ export class ApiKeysController {
     @Inject(Changes) private readonly changes: Changes,
   ) {}
 
+  @ApiRoute({ summary: 'List API keys of a tenant', query: keysQuery, list: apiKey, errors: ['NOT_FOUND'] })
   @Get()
   async list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     const { tenant_id = principal.scope.tenantId, ...page } = parseQuery(keysQuery, raw);
@@ -120,22 +81,36 @@ export class ApiKeysController {
     return listRows<ApiKey>(principal.scope, this.source, () => list, page);
   }
 
+  @ApiRoute({ summary: 'Read an API key', response: apiKey })
   @Get(':id')
   read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
     return readKey(principal, this.source, id);
   }
 
+  @ApiRoute({
+    summary: 'Make an API key',
+    description: 'The answer shows its text, in `key`, this once.',
+    body: keyBody,
+    response: madeApiKey,
+    errors: ['NOT_FOUND'],
+  })
   @Post()
   create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
     const given = parseBody(keyBody, body);
     return createKey(doing, this.changes, given, expiryOf(given.expires_at, Date.now()));
   }
 
+  @ApiRoute({ summary: 'Change name or limits of an API key', body: keyChange.partial(), response: apiKey })
   @Patch(':id')
   change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
     return changeKey(doing, this.changes, id, parseChange(keyChange, body));
   }
 
+  @ApiRoute({
+    summary: 'Revoke an API key',
+    description: 'It stays in lists, and never opens again.',
+    status: 204,
+  })
   @Delete(':id')
   @HttpCode(204)
   revoke(@CurrentDoing() doing: Doing, @Param('id') id: string) {

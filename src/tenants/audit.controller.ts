@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
 import { Requires } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 import {
+  about,
   oneOf,
   PRINTABLE,
   pageFields,
@@ -15,6 +17,7 @@ import {
 } from '../http/request.schema.js';
 import { resolveRange, type TimeRange } from '../http/time.js';
 import type { PageRequest } from '../store/page.js';
+import { auditEvent } from './answers.schema.js';
 import { type List, listRows } from './rows.js';
 
 const MAX_FILTER = 256;
@@ -28,7 +31,7 @@ export const auditQuery = z.object({
   action: exact('what was done, e.g. api_key.create').optional(),
   actor: exact('id or name of who did it').optional(),
   target: exact('a kind of thing, or kind/id, e.g. api_key or user/<id>').optional(),
-  result: oneOf('ok', 'refused', 'failed').optional(),
+  result: about('How it ended', oneOf('ok', 'refused', 'failed')).optional(),
   ...timeFields,
   ...pageFields,
 });
@@ -46,6 +49,12 @@ const CLOCKS_APART_NS = 3_600_000_000_000n;
 export class AuditController {
   constructor(@Inject(DataSource) private readonly source: DataSource) {}
 
+  @ApiRoute({
+    summary: 'Read the record of what was done and refused, the newest first',
+    description: 'A login sees that of its organization, a key that of its tenant.',
+    query: auditQuery,
+    list: auditEvent,
+  })
   @Get()
   list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     const { from, to, page, limit, cursor, attributes, ...filters } = parseQuery(auditQuery, raw);

@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
 import type { Principal } from '../edge/principal.js';
 import { Requires } from '../edge/scope.guard.js';
+import { ApiRoute } from '../http/api-route.js';
 import {
+  about,
   nameField,
   pageFields,
   parseBody,
@@ -13,6 +15,7 @@ import {
   plain,
   type RawQuery,
 } from '../http/request.schema.js';
+import { organization, tenant, workspace } from './answers.schema.js';
 import {
   changeThing,
   createOrganization,
@@ -41,10 +44,13 @@ const workspaceChange = workspaceBody.omit({ organization_id: true });
 const tenantChange = tenantBody.omit({ workspace_id: true });
 
 const organizationsQuery = z.object(pageFields);
-const workspacesQuery = z.object({ organization_id: plain.optional(), ...pageFields });
+const workspacesQuery = z.object({
+  organization_id: about('Those of this organization', plain).optional(),
+  ...pageFields,
+});
 const tenantsQuery = z.object({
-  organization_id: plain.optional(),
-  workspace_id: plain.optional(),
+  organization_id: about('Those of this organization', plain).optional(),
+  workspace_id: about('Those of this workspace', plain).optional(),
   ...pageFields,
 });
 
@@ -59,26 +65,46 @@ export class OrganizationsController {
     @Inject(Changes) private readonly changes: Changes,
   ) {}
 
+  @ApiRoute({ summary: 'List organizations', query: organizationsQuery, list: organization })
   @Get()
   list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     return listThings(principal, this.source, 'organization', {}, parseQuery(organizationsQuery, raw));
   }
 
+  @ApiRoute({ summary: 'Read an organization', response: organization })
   @Get(':id')
   read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
     return readThing(principal, this.source, 'organization', id);
   }
 
+  @ApiRoute({
+    summary: 'Make an organization',
+    description: 'Who makes it is its first owner. It takes the role owner or admin in some organization.',
+    body: organizationBody,
+    response: organization,
+  })
   @Post()
   create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
     return createOrganization(doing, this.changes, parseBody(organizationBody, body));
   }
 
+  @ApiRoute({
+    summary: 'Change an organization',
+    description: 'It takes the role admin in the organization.',
+    body: organizationBody.partial(),
+    response: organization,
+  })
   @Patch(':id')
   change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
     return changeThing(doing, this.changes, 'organization', id, parseChange(organizationBody, body));
   }
 
+  @ApiRoute({
+    summary: 'Delete an organization',
+    description: 'It takes the role owner, and that there is no workspace in it.',
+    status: 204,
+    errors: ['CONFLICT'],
+  })
   @Delete(':id')
   @HttpCode(204)
   remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {
@@ -94,27 +120,49 @@ export class WorkspacesController {
     @Inject(Changes) private readonly changes: Changes,
   ) {}
 
+  @ApiRoute({ summary: 'List workspaces', query: workspacesQuery, list: workspace })
   @Get()
   list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     const { organization_id, ...page } = parseQuery(workspacesQuery, raw);
     return listThings(principal, this.source, 'workspace', { organization_id }, page);
   }
 
+  @ApiRoute({ summary: 'Read a workspace', response: workspace })
   @Get(':id')
   read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
     return readThing(principal, this.source, 'workspace', id);
   }
 
+  @ApiRoute({
+    summary: 'Make a workspace',
+    description: 'It takes the role admin in the organization.',
+    body: workspaceBody,
+    response: workspace,
+    errors: ['NOT_FOUND', 'CONFLICT'],
+  })
   @Post()
   create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
     return createWorkspace(doing, this.changes, parseBody(workspaceBody, body));
   }
 
+  @ApiRoute({
+    summary: 'Change a workspace',
+    description: 'It takes the role admin in the organization.',
+    body: workspaceChange.partial(),
+    response: workspace,
+    errors: ['CONFLICT'],
+  })
   @Patch(':id')
   change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
     return changeThing(doing, this.changes, 'workspace', id, parseChange(workspaceChange, body));
   }
 
+  @ApiRoute({
+    summary: 'Delete a workspace',
+    description: 'It takes the role admin, and that there is no tenant in it.',
+    status: 204,
+    errors: ['CONFLICT'],
+  })
   @Delete(':id')
   @HttpCode(204)
   remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {
@@ -130,27 +178,49 @@ export class TenantsController {
     @Inject(Changes) private readonly changes: Changes,
   ) {}
 
+  @ApiRoute({ summary: 'List tenants', query: tenantsQuery, list: tenant })
   @Get()
   list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     const { organization_id, workspace_id, ...page } = parseQuery(tenantsQuery, raw);
     return listThings(principal, this.source, 'tenant', { organization_id, workspace_id }, page);
   }
 
+  @ApiRoute({ summary: 'Read a tenant', response: tenant })
   @Get(':id')
   read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
     return readThing(principal, this.source, 'tenant', id);
   }
 
+  @ApiRoute({
+    summary: 'Make a tenant',
+    description: 'It takes the role admin in the organization.',
+    body: tenantBody,
+    response: tenant,
+    errors: ['NOT_FOUND', 'CONFLICT'],
+  })
   @Post()
   create(@CurrentDoing() doing: Doing, @Body() body: unknown) {
     return createTenant(doing, this.changes, parseBody(tenantBody, body));
   }
 
+  @ApiRoute({
+    summary: 'Change a tenant',
+    description: 'It takes the role admin in the organization.',
+    body: tenantChange.partial(),
+    response: tenant,
+    errors: ['CONFLICT'],
+  })
   @Patch(':id')
   change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
     return changeThing(doing, this.changes, 'tenant', id, parseChange(tenantChange, body));
   }
 
+  @ApiRoute({
+    summary: 'Delete a tenant',
+    description: 'It takes the role admin, and that no key opens it. The default tenant stays.',
+    status: 204,
+    errors: ['CONFLICT'],
+  })
   @Delete(':id')
   @HttpCode(204)
   remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import { DataSource, type EntityManager } from 'typeorm';
 import { AUDIT, type AuditEvent, type AuditTrail } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
-import type { Principal } from '../edge/principal.js';
+import { IDENTITIES, type Identities, type Principal } from '../edge/principal.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { TimeRange } from '../http/time.js';
@@ -39,6 +39,7 @@ export class Changes {
   constructor(
     @Inject(DataSource) private readonly source: DataSource,
     @Inject(AUDIT) private readonly audit: AuditTrail,
+    @Inject(IDENTITIES) private readonly identities: Pick<Identities, 'expire'>,
   ) {}
 
   /**
@@ -48,9 +49,12 @@ export class Changes {
   async run<T>(doing: Doing, work: (manager: EntityManager, note: Note) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.source.transaction((manager) =>
+        const result = await this.source.transaction((manager) =>
           work(manager, (entry) => this.audit.record({ ...entry, ...doing, result: 'ok' }, manager)),
         );
+        // Who made a tenant acts in it at once, and a key that was revoked opens nothing any more.
+        this.identities.expire();
+        return result;
       } catch (error) {
         if (tries < MAX_TRIES && RETRYABLE.has(sqlState(error) ?? '')) continue;
         throw explain(error);

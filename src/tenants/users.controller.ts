@@ -1,19 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Patch, Post, Query } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { CurrentPrincipal } from '../edge/current-scope.js';
-import { PERMISSIONS_OF_ROLE, type Principal, ROLES, type Role } from '../edge/principal.js';
+import { PERMISSIONS_OF_ROLE, type Principal, type Role } from '../edge/principal.js';
 import { Requires } from '../edge/scope.guard.js';
 import { AppError } from '../errors.js';
-import {
-  PRINTABLE,
-  pageFields,
-  parseBody,
-  parseChange,
-  parseQuery,
-  type RawQuery,
-} from '../http/request.schema.js';
+import { ApiRoute } from '../http/api-route.js';
+import { parseBody, parseChange, parseQuery, type RawQuery } from '../http/request.schema.js';
+import { member } from './answers.schema.js';
 import { assertPassword, hashPassword } from './password.js';
 import {
   ask,
@@ -28,6 +23,7 @@ import {
   listRows,
   notFound,
 } from './rows.js';
+import { memberBody, memberChange, membersQuery } from './users.schema.js';
 
 /** A member of an organization. */
 export interface Member {
@@ -39,27 +35,6 @@ export interface Member {
   /** When it became a member. */
   created_at: Date;
 }
-
-const EMAIL = 'an e-mail address';
-const NAME = 'at most 200 printable characters';
-const ROLE = `one of ${ROLES.join(', ')}`;
-const name = z.string({ error: NAME }).trim().max(200, { error: NAME }).regex(PRINTABLE, { error: NAME });
-const role = z.enum(ROLES, { error: ROLE });
-
-export const memberBody = z.object({
-  email: z
-    .string({ error: EMAIL })
-    .trim()
-    .toLowerCase()
-    .max(254, { error: EMAIL })
-    .regex(/^[^\s@\p{Cc}\p{Cs}]+@[^\s@\p{Cc}\p{Cs}]+$/u, { error: EMAIL }),
-  name: name.default(''),
-  // Its length is checked where passwords are.
-  password: z.string({ error: 'a text' }),
-  role,
-});
-export const memberChange = z.object({ name, role, disabled: z.boolean({ error: 'true or false' }) });
-export const membersQuery = z.object(pageFields);
 
 const COLUMNS = `users.id, users.email, users.name, memberships.role, users.disabled_at IS NOT NULL AS disabled,
   memberships.created_at`;
@@ -74,6 +49,7 @@ export class UsersController {
     @Inject(Changes) private readonly changes: Changes,
   ) {}
 
+  @ApiRoute({ summary: 'List members of the organization', query: membersQuery, list: member })
   @Get()
   list(@CurrentPrincipal() principal: Principal, @Query() raw: RawQuery) {
     assertLogin(principal);
@@ -89,12 +65,20 @@ export class UsersController {
     return listRows<Member>(principal.scope, this.source, () => list, parseQuery(membersQuery, raw));
   }
 
+  @ApiRoute({ summary: 'Read a member', response: member })
   @Get(':id')
   read(@CurrentPrincipal() principal: Principal, @Param('id') id: string) {
     assertLogin(principal);
     return readMember(principal, this.source, id);
   }
 
+  @ApiRoute({
+    summary: 'Add a member',
+    description: 'A user that other organizations know keeps its own name and password.',
+    body: memberBody,
+    response: member,
+    errors: ['CONFLICT'],
+  })
   @Post()
   async add(@CurrentDoing() doing: Doing, @Body() body: unknown) {
     assertLogin(doing.principal);
@@ -107,12 +91,20 @@ export class UsersController {
 
   /** Whoever may read may change its own name; `changeMember` looks at the rest. */
   @Requires('read')
+  @ApiRoute({
+    summary: 'Change a member',
+    description: 'What is not its own name takes the role admin, or owner where an owner is touched.',
+    body: memberChange.partial(),
+    response: member,
+    errors: ['CONFLICT'],
+  })
   @Patch(':id')
   change(@CurrentDoing() doing: Doing, @Param('id') id: string, @Body() body: unknown) {
     assertLogin(doing.principal);
     return changeMember(doing, this.changes, id, parseChange(memberChange, body));
   }
 
+  @ApiRoute({ summary: 'Remove a member', status: 204, errors: ['CONFLICT'] })
   @Delete(':id')
   @HttpCode(204)
   remove(@CurrentDoing() doing: Doing, @Param('id') id: string) {

@@ -14,6 +14,8 @@ import { AUDIT } from '../../src/edge/audit.js';
 import { Credentials } from '../../src/edge/credentials.js';
 import { ErrorFilter } from '../../src/edge/error.filter.js';
 import {
+  IDENTITIES,
+  type Identities,
   PERMISSIONS,
   PERMISSIONS_OF_ROLE,
   type Permission,
@@ -60,12 +62,16 @@ export class TenantsApp {
   static async open(postgres: Postgres): Promise<TenantsApp> {
     await applySchema(postgres);
     const principals = new Map<string, Principal>();
-    const identities = { find: async (credential: string) => principals.get(credential) };
+    const identities: Identities = {
+      find: async (credential) => principals.get(credential),
+      expire: () => undefined,
+    };
     const nowhere = { organizationId: '', workspaceId: '', tenantId: '' };
     const providers = [
       { provide: DataSource, useValue: postgres.dataSource },
       { provide: LOGGER, useValue: pino({ level: 'silent' }) },
       { provide: Credentials, useValue: new Credentials(identities, nowhere, 'off') },
+      { provide: IDENTITIES, useValue: identities },
       { provide: TRUSTED_PROXIES, useValue: undefined },
       { provide: AUDIT, useClass: PostgresAudit },
       { provide: APP_GUARD, useClass: ScopeGuard },

@@ -1,0 +1,108 @@
+import type { Permission } from '../../src/edge/principal.js';
+
+/** Kinds of things that have ids: each has an owner, and is absent for everyone else. */
+export type Thing = 'organization' | 'workspace' | 'tenant' | 'user' | 'key' | 'trace';
+
+/** What is expected of an operation of `/docs-json`. */
+export interface Row {
+  /** The permission that it takes; `nothing`: it is public. */
+  takes: Permission | 'nothing';
+  /** The kind of id that it is asked with: in place of `{...}` in path, query and body. */
+  of?: Thing;
+  /** What someone else's id does in a filter: it finds nothing, where in other places it is 404. */
+  filters?: true;
+  query?: string;
+  /** A body that would do, with `{id}` where the id goes. */
+  body?: object;
+  /** A change that takes the role admin in the thing's organization, whatever permission lets it in. */
+  byAdmin?: true;
+  /** It answers with what OTLP brought in: a row for each item, or fewer that sum them up. */
+  data?: 'items' | 'sums';
+}
+
+const name = 'not yours';
+const member = { email: 'new@example.com', password: 'long enough for all', role: 'viewer' };
+const metric = 'metric=test.metric';
+
+/** Every operation of the program, once. */
+export const ROUTES: Readonly<Record<string, Row>> = {
+  'post /v1/traces': { takes: 'ingest' },
+  'post /v1/logs': { takes: 'ingest' },
+  'post /v1/metrics': { takes: 'ingest' },
+
+  'get /api/v1/services': { takes: 'read', data: 'sums' },
+  'get /api/v1/logs': { takes: 'read', data: 'items' },
+  'get /api/v1/traces': { takes: 'read', data: 'items' },
+  'get /api/v1/traces/{trace_id}': { takes: 'read', of: 'trace' },
+  'get /api/v1/metrics': { takes: 'read', data: 'sums' },
+  'get /api/v1/metrics/points': { takes: 'read', data: 'items', query: metric },
+  'get /api/v1/metrics/query': { takes: 'read', data: 'sums', query: metric },
+
+  'get /api/v1/organizations': { takes: 'read' },
+  'post /api/v1/organizations': { takes: 'read', body: { name }, byAdmin: true },
+  'get /api/v1/organizations/{id}': { takes: 'read', of: 'organization' },
+  'patch /api/v1/organizations/{id}': { takes: 'read', of: 'organization', body: { name }, byAdmin: true },
+  'delete /api/v1/organizations/{id}': { takes: 'read', of: 'organization', byAdmin: true },
+
+  'get /api/v1/workspaces': {
+    takes: 'read',
+    of: 'organization',
+    query: 'organization_id={id}',
+    filters: true,
+  },
+  'post /api/v1/workspaces': {
+    takes: 'read',
+    of: 'organization',
+    body: { organization_id: '{id}', name },
+    byAdmin: true,
+  },
+  'get /api/v1/workspaces/{id}': { takes: 'read', of: 'workspace' },
+  'patch /api/v1/workspaces/{id}': { takes: 'read', of: 'workspace', body: { name }, byAdmin: true },
+  'delete /api/v1/workspaces/{id}': { takes: 'read', of: 'workspace', byAdmin: true },
+
+  'get /api/v1/tenants': { takes: 'read', of: 'workspace', query: 'workspace_id={id}', filters: true },
+  'post /api/v1/tenants': {
+    takes: 'read',
+    of: 'workspace',
+    body: { workspace_id: '{id}', name },
+    byAdmin: true,
+  },
+  'get /api/v1/tenants/{id}': { takes: 'read', of: 'tenant' },
+  'patch /api/v1/tenants/{id}': { takes: 'read', of: 'tenant', body: { name }, byAdmin: true },
+  'delete /api/v1/tenants/{id}': { takes: 'read', of: 'tenant', byAdmin: true },
+
+  'get /api/v1/users': { takes: 'admin' },
+  'post /api/v1/users': { takes: 'admin', body: member },
+  'get /api/v1/users/{id}': { takes: 'admin', of: 'user' },
+  'patch /api/v1/users/{id}': { takes: 'read', of: 'user', body: { role: 'viewer' }, byAdmin: true },
+  'delete /api/v1/users/{id}': { takes: 'admin', of: 'user' },
+
+  'get /api/v1/api-keys': { takes: 'admin', of: 'tenant', query: 'tenant_id={id}' },
+  'post /api/v1/api-keys': {
+    takes: 'admin',
+    of: 'tenant',
+    body: { tenant_id: '{id}', name, permissions: ['read'] },
+  },
+  'get /api/v1/api-keys/{id}': { takes: 'admin', of: 'key' },
+  'patch /api/v1/api-keys/{id}': { takes: 'admin', of: 'key', body: { name } },
+  'delete /api/v1/api-keys/{id}': { takes: 'admin', of: 'key' },
+
+  'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
+
+  'get /api/v1/auth/me': { takes: 'read' },
+  'post /api/v1/auth/logout': { takes: 'read' },
+  'post /api/v1/auth/password': {
+    takes: 'read',
+    body: { current_password: 'wrong', new_password: 'long enough for all' },
+  },
+  'post /api/v1/auth/login': { takes: 'nothing' },
+  'post /api/v1/auth/refresh': { takes: 'nothing' },
+  'get /login': { takes: 'nothing' },
+
+  'get /health/live': { takes: 'nothing' },
+  'get /health/ready': { takes: 'nothing' },
+  'get /metrics': { takes: 'nothing' },
+  'get /docs': { takes: 'nothing' },
+  'get /docs-json': { takes: 'nothing' },
+  'get /docs/{file}': { takes: 'nothing' },
+};
