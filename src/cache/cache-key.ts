@@ -105,6 +105,33 @@ export function keysUnder(prefix: string, scope?: Scope, part?: string): string 
   return `${parts.map(keyPart).join(':')}:*`;
 }
 
+/** Beginnings of keys that a tenant's are behind. */
+export const TENANT_PREFIXES = [
+  'services',
+  'metrics',
+  'logs',
+  'traces',
+  'trace',
+  'dashboard',
+  'query',
+] as const;
+
+/**
+ * What a person means by `<prefix>:<rest>` of one tenant's keys: the tenant is put behind the prefix, which is a plain word, so no
+ * pattern reaches another's. `*` alone, or as the prefix, is all prefixes.
+ *
+ * @param name parts as keys have them, in which `*` is any characters and `?` one
+ * @returns a key where the name has no wildcard, else patterns; none when no tenant's keys have such a prefix
+ */
+export function keysNamed(scope: Scope, name: string): { text: string; key?: CacheKey }[] {
+  const [prefix, ...rest] = name.split(':');
+  const tenant = keyPart(scope.tenantId);
+  return TENANT_PREFIXES.filter((known) => prefix === '*' || prefix === known).map((known) => {
+    const text = [known, tenant, ...(name === '*' ? ['*'] : rest)].join(':');
+    return /[*?]/.test(text) ? { text } : { text, key: text as CacheKey };
+  });
+}
+
 /** `metrics` of `metrics:t1:cpu`: what hits and misses are counted by. */
 export function prefixOf(key: CacheKey): string {
   const end = key.indexOf(':');

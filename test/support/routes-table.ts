@@ -89,6 +89,9 @@ export const ROUTES: Readonly<Record<string, Row>> = {
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
 
+  'get /api/v1/cache': { takes: 'admin' },
+  'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },
+
   'get /api/v1/auth/me': { takes: 'read' },
   'post /api/v1/auth/logout': { takes: 'read' },
   'post /api/v1/auth/password': {
