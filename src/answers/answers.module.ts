@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { Global, Module } from '@nestjs/common';
 import { CacheService } from '../cache/cache.service.js';
 import { CONFIG, type Config } from '../config.js';
@@ -12,13 +13,22 @@ export function keepingBy(
   return config.CLICKHOUSE_URL !== undefined && config.REDIS_URL === undefined ? 'second' : 'until-changed';
 }
 
+/** The ClickHouse that answers; one that is built in is each process's own. */
+export function storeBy(config: Pick<Config, 'CLICKHOUSE_URL' | 'CLICKHOUSE_DATABASE' | 'DATA_DIR'>): string {
+  const { CLICKHOUSE_URL, CLICKHOUSE_DATABASE, DATA_DIR } = config;
+  return CLICKHOUSE_URL === undefined
+    ? `${hostname()} ${DATA_DIR}`
+    : `${CLICKHOUSE_URL} ${CLICKHOUSE_DATABASE}`;
+}
+
 @Global()
 @Module({
   providers: [
     {
       provide: Answers,
       inject: [CacheService, CONFIG],
-      useFactory: (cache: CacheService, config: Config) => new Answers(cache, keepingBy(config)),
+      useFactory: (cache: CacheService, config: Config) =>
+        new Answers(cache, keepingBy(config), storeBy(config)),
     },
     {
       provide: StaleAnswers,

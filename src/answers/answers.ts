@@ -6,7 +6,7 @@ import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { TimeExpression, TimeRange } from '../http/time.js';
 import type { Meta } from '../store/statement.js';
-import { type AnswerKind, type TimeGroup, timeGroupOf } from './time-groups.js';
+import { type AnswerKind, COARSE, type TimeGroup, timeGroupOf } from './time-groups.js';
 
 /** A question as it was asked. */
 export interface Asked {
@@ -23,17 +23,18 @@ export interface Asked {
   stepMs?: number;
 }
 
-/** What is kept of an answer about a time range that goes on, by whether all who store are heard. */
+/** How long answers about a time range that goes on are kept; `UNHEARD` where not all who store are heard. */
 const LIVE: CacheTtl = { l1Seconds: 10, l2Seconds: 10 };
+const LIVE_COARSE: CacheTtl = { l1Seconds: 60, l2Seconds: 60 };
 const UNHEARD: CacheTtl = { l1Seconds: 1, l2Seconds: 1 };
 
 /** A range up to now may lag behind by this part of its length, less than the step of a chart, within these. */
 const STEPS = 300;
 const MIN_LAG_MS = 1_000;
 const MAX_LAG_MS = 10_000;
-
-/** Ten seconds are a thirtieth of it. */
-const COARSE_STEP_MS = 300_000;
+/** Of coarse ones by this part of a step. */
+const COARSE_LAGS = 10;
+const MAX_COARSE_LAG_MS = 60_000;
 
 /** How answers are kept: not at all, until rows come, or (`second`) as other processes store and don't tell, for a second. */
 export type Keeping = 'off' | 'second' | 'until-changed';
@@ -43,9 +44,11 @@ export type Keeping = 'off' | 'second' | 'until-changed';
  * all who have the same question.
  */
 export class Answers {
+  /** @param store which one is asked: instances that share Redis need not share it */
   constructor(
     private readonly cache: CacheService,
     private readonly keeping: Keeping,
+    private readonly store: string,
   ) {}
 
   /**
@@ -63,8 +66,9 @@ export class Answers {
   ): Promise<T> {
     const group = groupOf(asked, nowMs);
     const answer = await this.ask(scope, asked, group, nowMs, ask, signal);
-    // Who looks for the first points of a metric doesn't wait ten seconds for them.
-    if (group === 'coarse' && isEmpty(answer)) return this.ask(scope, asked, 'live', nowMs, ask, signal);
+    // Who looks for the first points of a metric doesn't wait for them any longer than in short steps.
+    if (isCoarse(group) && isEmpty(answer) && answer.meta.cache !== 'miss')
+      return this.ask(scope, asked, 'live', nowMs, ask, signal);
     return answer;
   }
 
@@ -77,7 +81,8 @@ export class Answers {
     signal: AbortSignal,
   ): Promise<T> {
     const startedAtMs = performance.now();
-    const key = keys.answer(asked.kind, scope, group, asked.name, parametersOf(asked, nowMs));
+    const parameters = [this.store, parametersOf(asked, group, nowMs)];
+    const key = keys.answer(asked.kind, scope, group, asked.name, parameters);
     const { value, source } = await this.cache
       .wrap(key, this.ttlOf(group), ask, signal)
       .catch((error) => explain(error, signal));
@@ -87,25 +92,34 @@ export class Answers {
   private ttlOf(group: TimeGroup): CacheTtl {
     if (this.keeping === 'off') return CacheProfile.NONE;
     if (this.keeping === 'second') return UNHEARD;
-    return group === 'live' || group === 'coarse' ? LIVE : CacheProfile.MEDIUM;
+    if (isCoarse(group)) return LIVE_COARSE;
+    return group === 'live' ? LIVE : CacheProfile.MEDIUM;
   }
 }
 
 function groupOf({ kind, range, question, stepMs = 0 }: Asked, nowMs: number): TimeGroup {
   const group = question.cursor === undefined ? timeGroupOf(kind, range, nowMs) : 'live';
-  return group === 'live' && stepMs >= COARSE_STEP_MS ? 'coarse' : group;
+  if (group !== 'live') return group;
+  return COARSE.find((coarse) => stepMs >= coarse.stepMs)?.group ?? 'live';
 }
 
+const isCoarse = (group: TimeGroup) => COARSE.some((coarse) => coarse.group === group);
+
 /**
- * `now` as a number would never come twice. So a range is known by how it was written, and by which stretch of a second to ten the
- * clock is in: whoever asks the same within it gets the same, unless rows came.
+ * `now` as a number would never come twice. So a range is known by how it was written, and by which stretch of time, less than a step
+ * of a chart, the clock is in: whoever asks the same within it gets the same, unless rows came.
  */
-function parametersOf({ from, to, range, question }: Asked, nowMs: number): unknown {
+function parametersOf(asked: Asked, group: TimeGroup, nowMs: number): unknown {
+  const { from, to, question } = asked;
   const isRelative = to === undefined || 'beforeNowNs' in to || (from !== undefined && 'beforeNowNs' in from);
-  const rangeMs = Number((range.toNs - range.fromNs) / 1_000_000n);
-  const lagMs = Math.min(Math.max(rangeMs / STEPS, MIN_LAG_MS), MAX_LAG_MS);
   const end = to ?? { beforeNowNs: 0n };
-  return [from, end, isRelative ? Math.floor(nowMs / lagMs) : undefined, question];
+  return [from, end, isRelative ? Math.floor(nowMs / lagOf(asked, group)) : undefined, question];
+}
+
+function lagOf({ range, stepMs = 0 }: Asked, group: TimeGroup): number {
+  if (isCoarse(group)) return Math.min(stepMs / COARSE_LAGS, MAX_COARSE_LAG_MS);
+  const rangeMs = Number((range.toNs - range.fromNs) / 1_000_000n);
+  return Math.min(Math.max(rangeMs / STEPS, MIN_LAG_MS), MAX_LAG_MS);
 }
 
 function metaOf(meta: Meta, cache: Cached<unknown>['source'], ms: number): Meta {

@@ -2,11 +2,10 @@ import type { CacheService } from '../cache/cache.service.js';
 import { keysUnder } from '../cache/cache-key.js';
 import type { Scope } from '../edge/scope.js';
 import type { Signal } from '../signal.js';
-import { groupsChanged, KINDS_OF_SIGNAL, type RowTimes, type TimeGroup } from './time-groups.js';
+import { COARSE, groupsChanged, KINDS_OF_SIGNAL, type RowTimes, type TimeGroup } from './time-groups.js';
 
 /** The same group is dropped at most this often; the last one always is. */
 export const GAP_MS = 250;
-export const COARSE_GAP_MS = 10_000;
 /** Rows from further ahead are seen when the question's stretch of time ends. */
 const MAX_AHEAD_MS = 10_000;
 
@@ -25,15 +24,15 @@ export class StaleAnswers {
     for (const kind of kinds) this.tell(keysUnder(kind));
   }
 
-  /** After rows were stored. Answers without them are given for 250 ms at most, coarse ones for 10 s. */
+  /** After rows were stored. Answers without them are given for 250 ms at most, those in long steps as `COARSE` says. */
   stored(scope: Scope, signal: Signal, times: RowTimes, nowMs: number): void {
     const groups = groupsChanged(times, nowMs);
     if (groups === undefined) {
       for (const kind of KINDS_OF_SIGNAL[signal]) this.drop(keysUnder(kind, scope), GAP_MS);
       return;
     }
-    for (const group of groups) this.dropGroup(scope, signal, group, GAP_MS);
-    if (signal === 'metrics') this.dropGroup(scope, signal, 'coarse', COARSE_GAP_MS);
+    for (const group of groups) this.dropGroup(scope, signal, group);
+    if (signal === 'metrics') this.dropCoarse(scope);
     // A range up to now does not reach these rows yet, and will without any more of them being stored.
     const aheadMs = times.maxMs - nowMs;
     if (aheadMs > 0 && aheadMs <= MAX_AHEAD_MS) this.dropLater(scope, signal, aheadMs);
@@ -50,15 +49,19 @@ export class StaleAnswers {
     await Promise.all(this.telling);
   }
 
-  private dropGroup(scope: Scope, signal: Signal, group: TimeGroup, gapMs: number): void {
-    for (const kind of KINDS_OF_SIGNAL[signal])
-      if (group !== 'coarse' || kind === 'metrics') this.drop(keysUnder(kind, scope, group), gapMs);
+  private dropGroup(scope: Scope, signal: Signal, group: TimeGroup): void {
+    for (const kind of KINDS_OF_SIGNAL[signal]) this.drop(keysUnder(kind, scope, group), GAP_MS);
+  }
+
+  private dropCoarse(scope: Scope): void {
+    for (const { group, gapMs } of COARSE) this.drop(keysUnder('metrics', scope, group), gapMs);
   }
 
   private dropLater(scope: Scope, signal: Signal, ms: number): void {
     const timer = setTimeout(() => {
       this.ahead.delete(timer);
-      this.dropGroup(scope, signal, 'live', GAP_MS);
+      this.dropGroup(scope, signal, 'live');
+      if (signal === 'metrics') this.dropCoarse(scope);
     }, ms).unref();
     this.ahead.add(timer);
   }

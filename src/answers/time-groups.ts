@@ -7,7 +7,7 @@ export type AnswerKind = 'services' | 'metrics' | 'logs' | 'traces' | 'trace';
 /**
  * Answers that change together, the third part of their keys:
  * - `live`: new rows can still come into the time range
- * - `coarse`: live, in steps so long that ten seconds don't show
+ * - `steps-5m`, `steps-1h`: live, in steps so long that some seconds don't show
  * - `d<day since 1970>`, `days`: only late rows can change them; within one day (UTC), or over several
  */
 export type TimeGroup = string;
@@ -59,7 +59,13 @@ export function timeGroupOf(kind: AnswerKind, { fromNs, toNs }: TimeRange, nowMs
   return dayOf(fromMs) === dayOf(toMs) ? `d${dayOf(fromMs)}` : 'days';
 }
 
-/** The groups of answers that rows stored now may have changed, `coarse` aside; undefined: all. */
+/** Series up to now in steps at least this long, the longest first, and how long they may be without the newest rows. */
+export const COARSE: readonly { group: TimeGroup; stepMs: number; gapMs: number }[] = [
+  { group: 'steps-1h', stepMs: HOUR_MS, gapMs: 60_000 },
+  { group: 'steps-5m', stepMs: 5 * MINUTE_MS, gapMs: 10_000 },
+];
+
+/** The groups of answers that rows stored now may have changed, those of `COARSE` aside; undefined: all. */
 export function groupsChanged({ minMs, maxMs }: RowTimes, nowMs: number): TimeGroup[] | undefined {
   if (minMs >= nowMs - LATE_AFTER_MS) return ['live'];
   const [first, last] = [dayOf(minMs), dayOf(maxMs)];

@@ -102,7 +102,7 @@ before(async () => {
   await fill();
   const providers = [
     { provide: ClickHouse, useValue: store.clickhouse },
-    { provide: Answers, useValue: new Answers(cache, 'until-changed') },
+    { provide: Answers, useValue: new Answers(cache, 'until-changed', 'store') },
     { provide: LOGGER, useValue: log },
     { provide: AUDIT, useValue: { record: async () => undefined, refuse: () => undefined } },
   ];
