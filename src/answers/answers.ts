@@ -25,7 +25,7 @@ export interface Asked {
 
 /** How long answers about a time range that goes on are kept; `UNHEARD` where not all who store are heard. */
 const LIVE: CacheTtl = { l1Seconds: 10, l2Seconds: 10 };
-const LIVE_COARSE: CacheTtl = { l1Seconds: 60, l2Seconds: 60 };
+const LIVE_COARSE: CacheTtl = { l1Seconds: 300, l2Seconds: 300 };
 const UNHEARD: CacheTtl = { l1Seconds: 1, l2Seconds: 1 };
 
 /** A range up to now may lag behind by this part of its length, less than the step of a chart, within these. */
@@ -33,8 +33,8 @@ const STEPS = 300;
 const MIN_LAG_MS = 1_000;
 const MAX_LAG_MS = 10_000;
 /** Of coarse ones by this part of a step. */
-const COARSE_LAGS = 10;
-const MAX_COARSE_LAG_MS = 60_000;
+const COARSE_LAGS = 5;
+const MAX_COARSE_LAG_MS = 300_000;
 
 /** How answers are kept: not at all, until rows come, or (`second`) as other processes store and don't tell, for a second. */
 export type Keeping = 'off' | 'second' | 'until-changed';
