@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openPostgres, type Postgres } from '../src/connections/postgres.js';
-import { type Answer, call, getJson } from './support/http.js';
+import { type Answer, getJson } from './support/http.js';
 import { logRecord, requestOf } from './support/items.js';
 import { encode, readSuccess, sendOtlp } from './support/otlp-client.js';
 import { type PostgresServer, startPostgres } from './support/postgres-server.js';
