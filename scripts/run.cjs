@@ -84,7 +84,13 @@ function testFiles(wanted) {
 function test(wanted, args) {
   const files = testFiles((name) => wanted(name) && args.every((text) => name.includes(text)));
   if (files.length === 0) fail(`No test file matches ${args.join(' ')}`);
-  run(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=2', '--test-timeout=600000', ...files]);
+  run(process.execPath, [
+    '--enable-source-maps',
+    '--test',
+    '--test-concurrency=2',
+    '--test-timeout=600000',
+    ...files,
+  ]);
 }
 
 const isServerTest = (name) => name.endsWith('.servers.test.js');

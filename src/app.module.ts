@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AccessModule } from './access/access.module.js';
+import { AnswersModule } from './answers/answers.module.js';
 import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
 import { ConnectionsModule } from './connections/connections.module.js';
@@ -37,6 +38,7 @@ export class AppModule {
         QueueModule,
         ConnectionsModule,
         CacheModule,
+        AnswersModule,
         TenantsModule,
         AccessModule,
         ExploreModule,

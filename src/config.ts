@@ -105,9 +105,9 @@ const SETTINGS = {
     secret: true,
   },
   CACHE_L1_ENTRIES: {
-    schema: integer(1, 10_000_000),
+    schema: integer(0, 10_000_000),
     default: '1000',
-    meaning: 'answers kept in memory, at most',
+    meaning: 'answers kept in memory, at most; 0: none is kept, in Redis neither',
   },
   CACHE_L1_BYTES: { schema: bytes, default: '64MiB', meaning: 'memory for them, at most' },
   INGEST_ANONYMOUS: {

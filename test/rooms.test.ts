@@ -9,6 +9,7 @@ const LAYERS = [
   ['ingest', 'explore', 'access', 'openapi', 'verify'],
   ['tenants'],
   ['monitoring'],
+  ['answers'],
   ['store'],
   ['queue'],
   ['journal'],

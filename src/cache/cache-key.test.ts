@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { hashOf, keyPart, keys, keysUnder, prefixOf } from './cache-key.js';
+import { hashOf, keyPart, keys, keysNamed, keysUnder, prefixOf } from './cache-key.js';
 import { groupMeant, groupsOf, matchesPattern, whatIsMeant } from './invalidation.js';
 
 const scopeOf = (tenantId: string) => ({ organizationId: 'o', workspaceId: 'w', tenantId });
@@ -30,6 +30,7 @@ describe('Keys of the cache', () => {
     assert.equal(keys.session('s1'), 'user:session:s1');
     assert.equal(keys.permissions('u1'), 'rbac:permissions:u1');
     assert.match(keys.query(scope, 'SELECT 1', { a: 1 }), /^query:t1:[\w-]{22}$/);
+    assert.match(keys.answer('logs', scope, 'live', 'search', { a: 1 }), /^logs:t1:live:search:[\w-]{22}$/);
     assert.equal(prefixOf(keys.logs(scope, 'h1')), 'logs');
   });
 
@@ -67,6 +68,34 @@ describe('Keys of the cache', () => {
         assert.equal(isMeant(keys.metrics(scopeOf(other), metric, 'h')), one === other);
       }),
       { numRuns: 2000 },
+    );
+  });
+
+  it("named by a person are the own tenant's alone, whatever is written", () => {
+    const texts = (name: string) => keysNamed(scope, name).map(({ text }) => text);
+    assert.deepEqual(texts('metrics:*'), ['metrics:t1:*']);
+    assert.deepEqual(texts('logs:live:*'), ['logs:t1:live:*']);
+    assert.deepEqual(keysNamed(scope, 'trace:abc'), [
+      { text: 'trace:t1:abc', key: keys.trace(scope, 'abc') },
+    ]);
+    assert.deepEqual(texts('*').slice(0, 2), ['services:t1:*', 'metrics:t1:*']);
+    assert.deepEqual(
+      [texts('user:session:*'), texts('rbac:*'), texts('metr*:*'), texts('')],
+      [[], [], [], []],
+    );
+    const others = [keys.answer('metrics', scopeOf('t2'), 'live', 'n', {}), keys.trace(scopeOf('t2'), 't1')];
+    const anything = fc.string({
+      unit: fc.constantFrom('*', '?', ':', 't', '1', '2', 'metrics', 'trace', 'live'),
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(anything, (name) => {
+        for (const { text, key } of keysNamed(scope, name)) {
+          const isMeant = whatIsMeant(key ? { kind: 'key', key } : { kind: 'pattern', pattern: text });
+          for (const other of others) assert.equal(isMeant(other), false, text);
+        }
+      }),
+      { numRuns: 5000 },
     );
   });
 

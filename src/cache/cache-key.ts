@@ -81,6 +81,13 @@ export const keys = {
   session: (id: string) => build('user', 'session', id),
   /** Of a user or key, not of a tenant. */
   permissions: (id: string) => build('rbac', 'permissions', id),
+  /**
+   * The answer to a question about telemetry.
+   *
+   * @param group answers that are dropped together
+   */
+  answer: (prefix: string, { tenantId }: Scope, group: string, name: string, parameters: unknown) =>
+    build(prefix, tenantId, group, name, hashOf(parameters)),
   /** The answer to any query, by its text or name and all its parameters. */
   query: ({ tenantId }: Scope, query: string, parameters: unknown) =>
     build('query', tenantId, hashOf([query, parameters])),
@@ -96,6 +103,33 @@ export const keys = {
 export function keysUnder(prefix: string, scope?: Scope, part?: string): string {
   const parts = [prefix, ...(scope ? [scope.tenantId] : []), ...(scope && part !== undefined ? [part] : [])];
   return `${parts.map(keyPart).join(':')}:*`;
+}
+
+/** Beginnings of keys that a tenant's are behind. */
+export const TENANT_PREFIXES = [
+  'services',
+  'metrics',
+  'logs',
+  'traces',
+  'trace',
+  'dashboard',
+  'query',
+] as const;
+
+/**
+ * What a person means by `<prefix>:<rest>` of one tenant's keys: the tenant is put behind the prefix, which is a plain word, so no
+ * pattern reaches another's. `*` alone, or as the prefix, is all prefixes.
+ *
+ * @param name parts as keys have them, in which `*` is any characters and `?` one
+ * @returns a key where the name has no wildcard, else patterns; none when no tenant's keys have such a prefix
+ */
+export function keysNamed(scope: Scope, name: string): { text: string; key?: CacheKey }[] {
+  const [prefix, ...rest] = name.split(':');
+  const tenant = keyPart(scope.tenantId);
+  return TENANT_PREFIXES.filter((known) => prefix === '*' || prefix === known).map((known) => {
+    const text = [known, tenant, ...(name === '*' ? ['*'] : rest)].join(':');
+    return /[*?]/.test(text) ? { text } : { text, key: text as CacheKey };
+  });
 }
 
 /** `metrics` of `metrics:t1:cpu`: what hits and misses are counted by. */

@@ -63,7 +63,7 @@ export class MemoryTier<E extends MemoryEntry = MemoryEntry> {
   /** Keeps an entry in place of the one of this key; one that is larger than the tier is not kept. */
   set(key: CacheKey, entry: E, nowMs: number): void {
     const slot = this.slots.get(key);
-    if (entry.bytes > this.maxBytes) {
+    if (entry.bytes > this.maxBytes || this.maxEntries === 0) {
       if (slot) this.remove(key, slot);
       return;
     }

@@ -39,7 +39,7 @@ const origin = {
 };
 const meta = z.object({
   source: z.literal('raw'),
-  cache: z.literal('miss'),
+  cache: z.enum(['miss', 'L1', 'L2', 'stale']).describe('where it came from; miss: the store was asked'),
   rows_read: z.int(),
   bytes_read: z.int(),
   elapsed_ms: z.number(),

@@ -1,4 +1,5 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -14,7 +15,10 @@ import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
 @Requires('read')
 @Controller('api/v1/logs')
 export class LogsController {
-  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+  constructor(
+    @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
+    @Inject(Answers) private readonly answers: Answers,
+  ) {}
 
   @ApiRoute({
     summary: 'Search log records',
@@ -25,6 +29,7 @@ export class LogsController {
   })
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const nowMs = Date.now();
     const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
     const question = {
       terms: query.q,
@@ -36,6 +41,15 @@ export class LogsController {
       attributes: query.attributes,
       order: query.order,
     };
-    return searchLogs(scope, this.clickhouse, question, resolveRange(from, to, Date.now()), query, signal);
+    const { page, limit, cursor } = query;
+    const range = resolveRange(from, to, nowMs);
+    const asked = { from, to, range, question: { ...question, page, limit, cursor } };
+    return this.answers.get(
+      scope,
+      { kind: 'logs', name: 'search', ...asked },
+      nowMs,
+      (anyone) => searchLogs(scope, this.clickhouse, question, range, query, anyone),
+      signal,
+    );
   }
 }

@@ -1,4 +1,5 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -22,7 +23,10 @@ import {
 @Requires('read')
 @Controller('api/v1/metrics')
 export class MetricsController {
-  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+  constructor(
+    @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
+    @Inject(Answers) private readonly answers: Answers,
+  ) {}
 
   /** Names, for autocomplete. */
   @ApiRoute({
@@ -33,14 +37,16 @@ export class MetricsController {
   })
   @Get()
   names(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
-    const { from, to, ...query } = parseQuery(metricNamesQuery, raw);
+    const nowMs = Date.now();
+    const { from, to, page, limit, cursor, ...query } = parseQuery(metricNamesQuery, raw);
     const question = { services: query.service, prefix: query.prefix };
-    return listMetricNames(
+    const place = { page, limit, cursor };
+    const range = resolveRange(from, to, nowMs);
+    return this.answers.get(
       scope,
-      this.clickhouse,
-      question,
-      resolveRange(from, to, Date.now()),
-      query,
+      { kind: 'metrics', name: 'names', from, to, range, question: { ...question, ...place } },
+      nowMs,
+      (anyone) => listMetricNames(scope, this.clickhouse, question, range, place, anyone),
       signal,
     );
   }
@@ -55,8 +61,9 @@ export class MetricsController {
   })
   @Get('query')
   query(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const nowMs = Date.now();
     const { from, to, metric, agg, ...query } = parseQuery(metricQuery, raw, METRIC_PREFIXES);
-    const range = resolveRange(from, to, Date.now());
+    const range = resolveRange(from, to, nowMs);
     const question = {
       metric,
       services: query.service,
@@ -65,7 +72,13 @@ export class MetricsController {
       groupBy: query.group_by,
       filters: query.attributes,
     };
-    return queryMetric(scope, this.clickhouse, question, range, signal);
+    return this.answers.get(
+      scope,
+      { kind: 'metrics', name: 'query', from, to, range, question, stepMs: question.stepMs },
+      nowMs,
+      (anyone) => queryMetric(scope, this.clickhouse, question, range, anyone),
+      signal,
+    );
   }
 
   /** Data points as they were sent. */
@@ -78,15 +91,17 @@ export class MetricsController {
   })
   @Get('points')
   points(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
-    const { from, to, ...query } = parseQuery(metricPointsQuery, raw, METRIC_PREFIXES);
+    const nowMs = Date.now();
+    const { from, to, page, limit, cursor, ...query } = parseQuery(metricPointsQuery, raw, METRIC_PREFIXES);
     const { metric, service, attributes, order } = query;
     const question = { metric, services: service, attributes, order };
-    return listMetricPoints(
+    const place = { page, limit, cursor };
+    const range = resolveRange(from, to, nowMs);
+    return this.answers.get(
       scope,
-      this.clickhouse,
-      question,
-      resolveRange(from, to, Date.now()),
-      query,
+      { kind: 'metrics', name: 'points', from, to, range, question: { ...question, ...place } },
+      nowMs,
+      (anyone) => listMetricPoints(scope, this.clickhouse, question, range, place, anyone),
       signal,
     );
   }

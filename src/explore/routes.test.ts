@@ -15,6 +15,8 @@ import {
   TENANT_B,
   TelemetryStore,
 } from '../../test/support/telemetry-store.js';
+import { Answers } from '../answers/answers.js';
+import { CacheService } from '../cache/cache.service.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { AUDIT } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
@@ -28,6 +30,8 @@ const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
 const MINUTE_NS = 60_000_000_000n;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 
+const log = pino({ level: 'silent' });
+const cache = new CacheService({ maxEntries: 1000, maxBytes: 1e8 }, undefined, log);
 let store: TelemetryStore;
 let app: NestFastifyApplication;
 
@@ -98,12 +102,13 @@ before(async () => {
   await fill();
   const providers = [
     { provide: ClickHouse, useValue: store.clickhouse },
-    { provide: LOGGER, useValue: pino({ level: 'silent' }) },
+    { provide: Answers, useValue: new Answers(cache, 'until-changed', 'store') },
+    { provide: LOGGER, useValue: log },
     { provide: AUDIT, useValue: { record: async () => undefined, refuse: () => undefined } },
   ];
   @Module({
     imports: [
-      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER, AUDIT] },
+      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER, AUDIT, Answers] },
       ExploreModule,
     ],
     providers: [
@@ -129,6 +134,25 @@ describe('The query API', () => {
     assert.deepEqual([body.page, body.limit, body.total_pages, body.next_cursor], [1, 100, 1, null]);
     assert.deepEqual(Object.keys(body.meta), ['source', 'cache', 'rows_read', 'bytes_read', 'elapsed_ms']);
     assert.equal((await get('/logs?from=now-3h')).body.data.length, 3);
+  });
+
+  it('says where an answer came from, and what this request cost', async () => {
+    const [first, second] = [(await get('/logs?limit=7')).body, (await get('/logs?limit=7')).body];
+    assert.equal(first.meta.cache, 'miss');
+    assert.ok(first.meta.rows_read > 0);
+    assert.deepEqual(
+      { ...second.meta, elapsed_ms: 0 },
+      { source: 'raw', cache: 'L1', rows_read: 0, bytes_read: 0, elapsed_ms: 0 },
+    );
+    assert.deepEqual(second.data, first.data);
+    for (const other of [
+      '/logs?limit=8',
+      '/logs?limit=7&page=2',
+      '/logs?limit=7&from=now-61m',
+      '/logs?limit=7&service=x',
+    ])
+      assert.equal((await get(other)).body.meta.cache, 'miss', other);
+    assert.deepEqual((await get('/logs?limit=7', 'b')).body.data, []);
   });
 
   it('searches logs', async () => {

@@ -1,4 +1,5 @@
 import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -14,7 +15,10 @@ import { servicesQuery } from './services.schema.js';
 @Requires('read')
 @Controller('api/v1/services')
 export class ServicesController {
-  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+  constructor(
+    @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
+    @Inject(Answers) private readonly answers: Answers,
+  ) {}
 
   @ApiRoute({
     summary: 'List services, by what they sent',
@@ -24,7 +28,16 @@ export class ServicesController {
   })
   @Get()
   list(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
-    const { from, to, ...query } = parseQuery(servicesQuery, raw);
-    return listServices(scope, this.clickhouse, resolveRange(from, to, Date.now()), query, signal);
+    const nowMs = Date.now();
+    const { from, to, page, limit, cursor } = parseQuery(servicesQuery, raw);
+    const range = resolveRange(from, to, nowMs);
+    const question = { page, limit, cursor };
+    return this.answers.get(
+      scope,
+      { kind: 'services', name: 'list', from, to, range, question },
+      nowMs,
+      (anyone) => listServices(scope, this.clickhouse, range, question, anyone),
+      signal,
+    );
   }
 }

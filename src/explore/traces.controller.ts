@@ -1,4 +1,5 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
+import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
@@ -16,7 +17,10 @@ import { traceQuery, tracesQuery } from './traces.schema.js';
 @Requires('read')
 @Controller('api/v1/traces')
 export class TracesController {
-  constructor(@Inject(ClickHouse) private readonly clickhouse: ClickHouse) {}
+  constructor(
+    @Inject(ClickHouse) private readonly clickhouse: ClickHouse,
+    @Inject(Answers) private readonly answers: Answers,
+  ) {}
 
   @ApiRoute({
     summary: 'Search traces',
@@ -28,6 +32,7 @@ export class TracesController {
   })
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
+    const nowMs = Date.now();
     const { from, to, ...query } = parseQuery(tracesQuery, raw, RECORD_PREFIXES);
     const question = {
       services: query.service,
@@ -39,7 +44,16 @@ export class TracesController {
       attributes: query.attributes,
       order: query.order,
     };
-    return searchTraces(scope, this.clickhouse, question, resolveRange(from, to, Date.now()), query, signal);
+    const { page, limit, cursor } = query;
+    const range = resolveRange(from, to, nowMs);
+    const asked = { from, to, range, question: { ...question, page, limit, cursor } };
+    return this.answers.get(
+      scope,
+      { kind: 'traces', name: 'search', ...asked },
+      nowMs,
+      (anyone) => searchTraces(scope, this.clickhouse, question, range, query, anyone),
+      signal,
+    );
   }
 
   /** One trace with every span; without from and to it is looked for in all days. */
@@ -59,7 +73,14 @@ export class TracesController {
     @CallerSignal() signal: AbortSignal,
   ) {
     const { from, to, trace_id } = parseQuery(traceQuery, { ...raw, trace_id: traceId });
-    const range = from || to ? resolveRange(from, to, Date.now()) : allTime(Date.now());
-    return readTrace(scope, this.clickhouse, trace_id, range, signal);
+    const nowMs = Date.now();
+    const range = from || to ? resolveRange(from, to, nowMs) : allTime(nowMs);
+    return this.answers.get(
+      scope,
+      { kind: 'trace', name: trace_id, from, to, range, question: {} },
+      nowMs,
+      (anyone) => readTrace(scope, this.clickhouse, trace_id, range, anyone),
+      signal,
+    );
   }
 }

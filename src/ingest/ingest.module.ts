@@ -2,6 +2,7 @@ import type { BlockList } from 'node:net';
 import { join } from 'node:path';
 import { Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { StaleAnswers } from '../answers/stale-answers.js';
 import { CONFIG, type Config } from '../config.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { Credentials } from '../edge/credentials.js';
@@ -90,18 +91,28 @@ const THREAD_HEAP_MB = 512;
     },
     {
       provide: IngestionWorker,
-      inject: [INGEST_QUEUE, BATCH_THREAD, BodyPool, ClickHouse, CONFIG, IngestCounters, LOGGER],
+      inject: [
+        INGEST_QUEUE,
+        BATCH_THREAD,
+        BodyPool,
+        ClickHouse,
+        CONFIG,
+        StaleAnswers,
+        IngestCounters,
+        LOGGER,
+      ],
       useFactory: (
         queue: IngestQueue,
         thread: TranscodeThread,
         bodies: BodyPool,
         clickhouse: ClickHouse,
         config: Config,
+        answers: StaleAnswers,
         counters: IngestCounters,
         log: Logger,
       ) => {
         const spoolDir = join(config.DATA_DIR, 'spool');
-        return new IngestionWorker(queue, thread, bodies, clickhouse, spoolDir, counters, log);
+        return new IngestionWorker(queue, thread, bodies, clickhouse, spoolDir, answers, counters, log);
       },
     },
   ],

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { StaleAnswers } from '../answers/stale-answers.js';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
 import { AppError } from '../errors.js';
@@ -39,6 +40,7 @@ export class IngestionWorker {
     private readonly bodies: BodyPool,
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
+    private readonly answers: StaleAnswers,
     private readonly counters: IngestCounters,
     private readonly log: Logger,
   ) {}
@@ -47,6 +49,7 @@ export class IngestionWorker {
   start(): void {
     rmSync(this.spoolDir, { recursive: true, force: true });
     mkdirSync(this.spoolDir, { recursive: true });
+    this.answers.dropAll();
     // One batch of a signal at a time: what arrives meanwhile makes the next one larger. Two at a time made batches
     // half as large, and merging cost more than the overlap gained.
     this.loops = SIGNALS.map((signal) => this.loop(signal));
@@ -56,6 +59,7 @@ export class IngestionWorker {
   async stop(): Promise<void> {
     this.stopping.abort();
     await Promise.all(this.loops);
+    await this.answers.close();
   }
 
   private async loop(signal: Signal): Promise<void> {
@@ -111,6 +115,7 @@ export class IngestionWorker {
       reach('insert-started');
       await written;
       reach('insert-finished');
+      if (block.times) this.answers.stored(batch.scope, batch.signal, block.times, Date.now());
       return block.rows;
     } finally {
       await rm(path, { force: true });

@@ -1,3 +1,4 @@
+import type { RowTimes } from '../answers/time-groups.js';
 import type { ErrorCode } from '../errors.js';
 import type { CheckResult, TimeWindow } from '../otlp/check.js';
 import type { Signal } from '../signal.js';
@@ -20,6 +21,8 @@ export interface NativeFile {
   columns: string[];
   structure: string;
   fileBytes: number;
+  /** Of its rows; undefined without any. */
+  times: RowTimes | undefined;
 }
 
 export type ThreadResult = CheckResult | CheckedBody | NativeFile;

@@ -18,11 +18,13 @@ function transcode(request: Extract<ThreadRequest, { kind: 'transcode' }>): Nati
   transcoders.set(request.signal, transcoder);
   try {
     for (const entry of request.entries) transcoder.add(entry.body, entry.window);
+    const { times } = transcoder;
     const block = transcoder.finish();
     return {
       rows: block.rows,
       columns: block.columns,
       structure: block.structure,
+      times,
       fileBytes: writeFile(request.file, block.chunks),
     };
   } catch (error) {

@@ -60,7 +60,7 @@ export const COMPONENTS = {
       description: 'How the answer was made.',
       properties: {
         source: { type: 'string' },
-        cache: { type: 'string' },
+        cache: { type: 'string', enum: ['miss', 'L1', 'L2', 'stale'] },
         rows_read: integer,
         bytes_read: integer,
         elapsed_ms: { type: 'number' },

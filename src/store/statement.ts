@@ -90,8 +90,9 @@ export class Cost {
 /** How an answer was made. */
 export interface Meta {
   source: 'raw' | 'postgresql';
-  cache: 'miss';
-  /** By ClickHouse; 0 where it was not asked. */
+  /** Which tier of the cache it came from; `stale`: it was just over, and the store failed or was slow. */
+  cache: 'miss' | 'L1' | 'L2' | 'stale';
+  /** By ClickHouse for this request; 0 where it was not asked. */
   rows_read: number;
   bytes_read: number;
   elapsed_ms: number;

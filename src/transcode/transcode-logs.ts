@@ -27,7 +27,7 @@ const FIELDS = 13;
 export class LogsTable implements SignalTable {
   rows = 0;
   rejected = 0;
-  private readonly timestamp = new FixedColumn('DateTime64(9)', 8);
+  readonly timestamp = new FixedColumn('DateTime64(9)', 8);
   private readonly timestampSource = new FixedColumn('Int8', 1);
   private readonly observed = new FixedColumn('DateTime64(9)', 8);
   private readonly traceId = new FixedColumn('FixedString(16)', 16);

@@ -61,7 +61,7 @@ export class MetricsTable implements SignalTable {
   rows = 0;
   rejected = 0;
   private readonly metrics = new Metrics();
-  private readonly timestamp = new FixedColumn('DateTime64(9)', 8);
+  readonly timestamp = new FixedColumn('DateTime64(9)', 8);
   private readonly startTimestamp = new FixedColumn('DateTime64(9)', 8);
   private readonly attributes = new AttributesColumn();
   private readonly flags = new FixedColumn('UInt32', 4);

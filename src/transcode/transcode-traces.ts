@@ -36,7 +36,7 @@ const FIELDS = 17;
 export class TracesTable implements SignalTable {
   rows = 0;
   rejected = 0;
-  private readonly timestamp = new FixedColumn('DateTime64(9)', 8);
+  readonly timestamp = new FixedColumn('DateTime64(9)', 8);
   private readonly traceId = new FixedColumn('FixedString(16)', 16);
   private readonly spanId = new FixedColumn('FixedString(8)', 8);
   private readonly parentSpanId = new FixedColumn('FixedString(8)', 8);

@@ -57,6 +57,21 @@ async function attribute(...values: object[]): Promise<[unknown, unknown]> {
 }
 
 describe('The transcoder', () => {
+  test('tells the earliest and the latest time of its rows, those it rejected aside', () => {
+    const at = (ms: number) => String(BigInt(ms) * 1_000_000n);
+    const transcoder = new Transcoder('logs');
+    assert.equal(transcoder.times, undefined);
+    const times = [NOW - 5_000_000, NOW + 1_000, NOW - 40 * 86_400_000, NOW - 1].map(at);
+    transcoder.add(logs(...times.map((timeUnixNano) => ({ timeUnixNano }))), WINDOW);
+    transcoder.add(logs({}), WINDOW);
+    const { minMs, maxMs } = transcoder.times!;
+    assert.ok(minMs <= NOW - 5_000_000 && minMs >= NOW - 5_000_001, `${minMs}`);
+    assert.ok(maxMs >= NOW + 1_000 && maxMs <= NOW + 1_001, `${maxMs}`);
+    assert.equal(transcoder.rows, 4);
+    transcoder.finish();
+    assert.equal(transcoder.times, undefined);
+  });
+
   test('keeps every kind of attribute value exactly', async () => {
     const list = { values: [{ stringValue: 'a"\\\n\u0001é' }, { intValue: '-9223372036854775808' }, {}] };
     const pairs = { values: [{ key: 'x"', value: { doubleValue: -0 } }, { value: { arrayValue: list } }] };

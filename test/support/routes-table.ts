@@ -18,6 +18,8 @@ export interface Row {
   byAdmin?: true;
   /** It answers with what OTLP brought in: a row for each item, or fewer that sum them up. */
   data?: 'items' | 'sums';
+  /** It answers with the program's own figures, in which no id of anything is. */
+  figures?: true;
 }
 
 const name = 'not yours';
@@ -88,6 +90,9 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'delete /api/v1/api-keys/{id}': { takes: 'admin', of: 'key' },
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
+
+  'get /api/v1/cache': { takes: 'admin', figures: true },
+  'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },
 
   'get /api/v1/auth/me': { takes: 'read' },
   'post /api/v1/auth/logout': { takes: 'read' },
