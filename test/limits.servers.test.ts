@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openPostgres, type Postgres } from '../src/connections/postgres.js';
-import { type Answer, call, getJson } from './support/http.js';
+import { type Answer, getJson } from './support/http.js';
 import { logRecord, requestOf } from './support/items.js';
 import { encode, readSuccess, sendOtlp } from './support/otlp-client.js';
 import { type PostgresServer, startPostgres } from './support/postgres-server.js';
@@ -180,7 +180,7 @@ describe('A tenant’s quota', () => {
     });
     const untilMidnight = (86_400_000 - (Date.now() % 86_400_000)) / 1000;
     assert.ok(Math.abs(Number(answer.headers['retry-after']) - untilMidnight) < 5);
-    const question = await call(`${program.api}/api/v1/logs`, { method: 'GET' });
+    const question = await getJson(`${program.api}/api/v1/logs`, program.key);
     assert.equal(question.status, 200, 'asking goes on');
     await program.stop();
     program = await Server.start(join(folder, 'data'), { DATABASE_URL: server.url });

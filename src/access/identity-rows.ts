@@ -22,7 +22,7 @@ export interface SessionRow {
   expiresAt: Date;
   revokedAt: Date | null;
   disabledAt: Date | null;
-  /** The default tenant first, then the oldest. */
+  /** As `readReach` sorts them. */
   reach: { scope: Scope; role: Role }[];
 }
 
@@ -36,10 +36,12 @@ const SESSIONS = `SELECT s.id, s.user_id AS "userId", u.email, s.expires_at AS "
     u.disabled_at AS "disabledAt"
   FROM sessions s JOIN users u ON u.id = s.user_id
   WHERE s.id = ANY($1)`;
+/** Whoever adds a user to another organization must not change where its login acts: data would go to that one. */
+const FIRST_OWN = 'm.created_at, m.organization_id, t.is_default DESC, t.created_at, t.id';
 const REACH = `SELECT m.user_id AS "userId", m.role, ${SCOPE}
   FROM memberships m JOIN workspaces w ON w.organization_id = m.organization_id JOIN tenants t ON t.workspace_id = w.id
   WHERE m.user_id = ANY($1)
-  ORDER BY t.is_default DESC, t.created_at, t.id`;
+  ORDER BY ${FIRST_OWN}`;
 
 /** The number that grows whenever something changes that decides who may do what. */
 export async function readVersion(source: DataSource): Promise<string> {
@@ -62,7 +64,10 @@ export async function readSessions(source: DataSource, ids: string[]): Promise<M
   return new Map(sessions.map((row) => [row.id, { ...row, reach: ofUser(row.userId) }]));
 }
 
-/** All tenants that users reach, and as what: of each user the default tenant first, then the oldest. */
+/**
+ * All tenants that users reach, and as what: of each user those of the organization that it has belonged to the longest
+ * first; among these the default tenant, then the oldest.
+ */
 export async function readReach(
   source: DataSource | EntityManager,
   userIds: string[],
@@ -79,7 +84,7 @@ const scopeOf = ({ organizationId, workspaceId, tenantId }: Scope): Scope => ({
 
 const TENANTS = `SELECT t.id, t.name, t.workspace_id, w.name AS workspace_name, w.organization_id, m.role
   FROM memberships m JOIN workspaces w ON w.organization_id = m.organization_id JOIN tenants t ON t.workspace_id = w.id
-  WHERE m.user_id = $1 ORDER BY t.is_default DESC, t.created_at, t.id`;
+  WHERE m.user_id = $1 ORDER BY ${FIRST_OWN}`;
 
 /** What `GET /auth/me` shows: of a user its organizations and the tenants it may choose among, of a key its name. */
 export async function whoIs(source: DataSource, { kind, id, name }: Principal) {

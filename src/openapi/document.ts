@@ -9,7 +9,7 @@ const INTRODUCTION = `Send telemetry as OTLP, ask about it under \`/api/v1\`.
 
 **Who you are**: \`Authorization: Bearer <login token or key>\` or \`X-API-Key: <key>\`. The tenant comes from the credential;
 what belongs to another one is absent (404). \`x-permission\` of an operation is the permission that it takes. With
-\`INGEST_ANONYMOUS=loopback\`, the default, requests from the machine itself may send and read without a credential.
+\`INGEST_ANONYMOUS=loopback\`, the default, requests from the machine itself may send OTLP without a credential.
 
 **Times** are ISO 8601, Unix milliseconds, \`now\`, or \`now-15m\` style. **Lists** are read by \`page\` or, at any depth, by \`cursor\`.
 **Unknown parameters** are refused, so that a misspelt filter never widens an answer.
