@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import pino from 'pino';
 import { DataSource } from 'typeorm';
 import { CONFIG, loadConfig } from '../config.js';
 import { StartupError } from '../errors.js';
+import { LOGGER } from '../log.js';
 import { ClickHouse } from './clickhouse.js';
 import { ConnectionsModule } from './connections.module.js';
 import { Postgres } from './postgres.js';
@@ -21,10 +23,14 @@ function application(env: Record<string, string>) {
     provide: CONFIG,
     useValue: loadConfig({ DATA_DIR: folder, MEMORY_LIMIT: '1GiB', ...env }),
   };
+  const logger = { provide: LOGGER, useValue: pino({ level: 'silent' }) };
   @Module({})
   class Settings {}
   @Module({
-    imports: [{ module: Settings, global: true, providers: [config], exports: [CONFIG] }, ConnectionsModule],
+    imports: [
+      { module: Settings, global: true, providers: [config, logger], exports: [CONFIG, LOGGER] },
+      ConnectionsModule,
+    ],
   })
   class Application {}
   return NestFactory.createApplicationContext(Application, { logger: false, abortOnError: false });
