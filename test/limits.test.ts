@@ -143,7 +143,8 @@ describe('The limits of OTLP over HTTP', () => {
   });
 
   it('are not there where the setting is 0', async () => {
-    const answer = await call(`${server.api}/api/v1/services`, { method: 'GET' });
+    const headers = { authorization: `Bearer ${server.key}` };
+    const answer = await call(`${server.api}/api/v1/services`, { method: 'GET', headers });
     assert.equal(answer.status, 200);
     assert.ok(hasNoLimits(answer));
   });

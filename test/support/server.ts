@@ -135,7 +135,12 @@ export class Server {
       const otlpGrpc = /OTLP\/gRPC\s+(\S+)/.exec(program.stdout)?.[1];
       if (api && otlp && otlpGrpc && program.stdout.includes('/health/ready')) {
         const startedInMs = performance.now() - startedAt;
-        return new Server(program, dataDir, api, otlp, otlpGrpc, startedInMs, await signIn(program.stdout));
+        const key = await signIn(program.stdout).catch(async (error) => {
+          // A failpoint may end it between saying that it listens and being asked.
+          const exit = await Promise.race([program.exited, sleep(POLL_MS * 10)]);
+          throw exit ? new StartFailed(exit, program.output) : error;
+        });
+        return new Server(program, dataDir, api, otlp, otlpGrpc, startedInMs, key);
       }
       await Promise.race([sleep(POLL_MS), program.exited]);
     }
