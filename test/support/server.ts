@@ -137,7 +137,7 @@ export class Server {
         const startedInMs = performance.now() - startedAt;
         const key = await signIn(program.stdout).catch(async (error) => {
           // A failpoint may end it between saying that it listens and being asked.
-          const exit = await Promise.race([program.exited, sleep(POLL_MS * 10)]);
+          const exit = await Promise.race([program.exited, sleep(1000)]);
           throw exit ? new StartFailed(exit, program.output) : error;
         });
         return new Server(program, dataDir, api, otlp, otlpGrpc, startedInMs, key);
