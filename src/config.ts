@@ -254,11 +254,13 @@ function insecure(config: Config): string[] {
 
 /** One line per setting: name, value in force (secrets hidden), default, meaning. */
 export function describeConfig(env: Env = process.env): string {
-  return (Object.entries(SETTINGS) as [SettingName, Setting][])
+  const settings = Object.entries(SETTINGS) as [SettingName, Setting][];
+  const width = Math.max(...settings.map(([name]) => name.length)) + 2;
+  return settings
     .map(([name, setting]) => {
       const value = env[name] || (setting.default ?? '(unset)') || '(none)';
       const shown = setting.secret && env[name] ? '(hidden)' : value;
-      return `${name.padEnd(26)}${String(shown).padEnd(26)}${setting.meaning}`;
+      return `${name.padEnd(width)}${String(shown).padEnd(26)}${setting.meaning}`;
     })
     .join('\n');
 }

@@ -128,7 +128,7 @@ describe('start and stop', { concurrency: false }, () => {
     }
     assert.match(program.stdout, /^PORT\s+1234\s/m);
     assert.doesNotMatch(program.stdout, /hush/);
-    for (const line of lines) assert.match(line, /^[A-Z_]+\s{2,}\S.*\s{2,}\S/);
+    for (const line of lines) assert.match(line, /^[A-Z0-9_]+\s{2,}\S.*\s{2,}\S/);
   });
 
   it('`version` and `help` answer, another word is refused with the usage', async () => {
