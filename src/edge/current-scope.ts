@@ -7,7 +7,7 @@ import type { Scope } from './scope.js';
 export interface ScopedRequest {
   /** Who sends it, or why that is not known: found out once, by the guard that needs it first. */
   identified?: Promise<Principal>;
-  /** Set when the scope guard has let it through. */
+  /** Set by the scope guard as soon as it is known, before its permission is looked at. */
   principal?: Principal;
   /** Set on routes that are not public; public ones write their own refusals down. */
   needsCredential?: boolean;
