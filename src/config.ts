@@ -3,61 +3,9 @@ import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { StartupError } from './errors.js';
+import { queueNumbers, queueNumbersText } from './queue-numbers.js';
+import { bytes, integer, limit, milliseconds, networks, origins, port, url } from './setting-types.js';
 
-const MIB = 1024 * 1024;
-const UNITS: Record<string, number> = { '': 1, K: 1024, M: MIB, G: 1024 * MIB, T: 1024 * 1024 * MIB };
-
-/** `512MiB`, `2G`, `1048576` -> bytes. */
-function parseBytes(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text.trim());
-  return match ? Math.floor(Number(match[1]) * UNITS[match[2].toUpperCase()]) : undefined;
-}
-
-const bytes = z.string().transform((text, context) => {
-  const value = parseBytes(text);
-  if (value !== undefined && value > 0) return value;
-  context.addIssue({ code: 'custom', message: 'a size such as 16MiB, 512M, 2G or a number of bytes' });
-  return z.NEVER;
-});
-const integer = (min: number, max: number) =>
-  z.string().transform((text, context) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text.trim()) && value >= min && value <= max) return value;
-    context.addIssue({ code: 'custom', message: `a whole number from ${min} to ${max}` });
-    return z.NEVER;
-  });
-const port = integer(0, 65535);
-const limit = integer(0, 1_000_000_000);
-const milliseconds = integer(1, 86_400_000);
-const list = (text: string) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-const isNetwork = (text: string) => {
-  const [address, bits, more] = text.split('/');
-  const maxBits = { 0: -1, 4: 32, 6: 128 }[isIP(address)]!;
-  return (
-    more === undefined &&
-    maxBits > 0 &&
-    (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= maxBits))
-  );
-};
-const networks = z.string().transform((text, context) => {
-  if (list(text).every(isNetwork)) return list(text);
-  context.addIssue({ code: 'custom', message: 'addresses or networks such as 10.0.0.1, 10.0.0.0/8' });
-  return z.NEVER;
-});
-const origins = z.string().transform((text, context) => {
-  const isOrigin = (item: string) => URL.canParse(item) && new URL(item).origin === item;
-  if (list(text).every(isOrigin)) return list(text);
-  context.addIssue({ code: 'custom', message: 'origins such as https://app.example.com' });
-  return z.NEVER;
-});
-const url = (...schemes: string[]) =>
-  z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol), {
-    message: `a URL starting with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`,
-  });
 const ROLES = ['api', 'worker', 'scheduler'] as const;
 export type Role = (typeof ROLES)[number];
 const roles = z.string().transform((text, context) => {
@@ -99,9 +47,15 @@ const SETTINGS = {
     meaning: 'PostgreSQL server; unset: embedded',
     secret: true,
   },
+  REDIS_ALLOW_VOLATILE: {
+    schema: z.enum(['0', '1']),
+    default: '0',
+    meaning: '1: start with a Redis that may lose or evict jobs (docs/operate.md)',
+  },
   REDIS_URL: {
     schema: url('redis:', 'rediss:'),
-    meaning: 'Redis, which instances share rate limits and cached answers by; unset: each has its own',
+    meaning:
+      'Redis, which instances share queues, rate limits and cached answers by; unset: each has its own',
     secret: true,
   },
   CACHE_L1_ENTRIES: {
@@ -172,6 +126,31 @@ const SETTINGS = {
     schema: bytes,
     default: '64MiB',
     meaning: 'largest request body after decompression',
+  },
+  QUEUE_OTLP_INGESTION: {
+    schema: queueNumbers('otlp-ingestion'),
+    default: queueNumbersText('otlp-ingestion'),
+    meaning: 'numbers of this queue; what is not named keeps its default',
+  },
+  QUEUE_ALERT_EVALUATION: {
+    schema: queueNumbers('alert-evaluation'),
+    default: queueNumbersText('alert-evaluation'),
+    meaning: 'the same',
+  },
+  QUEUE_AGGREGATION: {
+    schema: queueNumbers('aggregation'),
+    default: queueNumbersText('aggregation'),
+    meaning: 'the same',
+  },
+  QUEUE_NOTIFICATION: {
+    schema: queueNumbers('notification'),
+    default: queueNumbersText('notification'),
+    meaning: 'the same',
+  },
+  QUEUE_CLEANUP: {
+    schema: queueNumbers('cleanup'),
+    default: queueNumbersText('cleanup'),
+    meaning: 'the same',
   },
   RETENTION_DAYS: {
     schema: integer(1, 3650),

@@ -6,11 +6,14 @@ import { PACKAGE_ROOT } from '../src/version.js';
 
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
-  ['ingest', 'explore', 'access', 'openapi', 'verify'],
+  ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
   ['tenants'],
   ['monitoring'],
   ['answers'],
+  ['series'],
   ['store'],
+  ['ledger'],
+  ['redis-queue', 'jobs'],
   ['queue'],
   ['journal'],
   ['cache'],

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import type { MetricName } from '../series/metric-names.js';
+import type { MetricPoint } from '../series/metric-points.js';
+import type { SeriesAnswer } from '../series/metric-series.js';
 import type { LogRecord } from '../store/logs.js';
-import type { MetricName } from '../store/metric-names.js';
-import type { MetricPoint } from '../store/metric-points.js';
-import type { SeriesAnswer } from '../store/metric-series.js';
 import type { Service } from '../store/services.js';
 import type { Trace } from '../store/trace.js';
 import type { TraceSummary } from '../store/traces.js';

@@ -7,9 +7,9 @@ import type { Scope } from '../edge/scope.js';
 import { ApiRoute } from '../http/api-route.js';
 import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { resolveRange } from '../http/time.js';
-import { listMetricNames } from '../store/metric-names.js';
-import { listMetricPoints } from '../store/metric-points.js';
-import { queryMetric } from '../store/metric-series.js';
+import { listMetricNames } from '../series/metric-names.js';
+import { listMetricPoints } from '../series/metric-points.js';
+import { queryMetric } from '../series/metric-series.js';
 import { metricName, metricPoint, seriesAnswer } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
 import {

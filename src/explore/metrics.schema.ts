@@ -12,7 +12,7 @@ import {
   timeFields,
 } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
-import { AGGREGATIONS } from '../store/aggregation.js';
+import { AGGREGATIONS } from '../series/aggregation.js';
 
 /** `filter.<attr>=v`, `filter.resource.<attr>=v`. */
 export const METRIC_PREFIXES: AttributePrefix[] = [

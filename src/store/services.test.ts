@@ -10,7 +10,7 @@ import {
   TelemetryStore,
 } from '../../test/support/telemetry-store.js';
 import type { Scope } from '../edge/scope.js';
-import { listMetricNames } from './metric-names.js';
+import { listMetricNames } from '../series/metric-names.js';
 import { listServices } from './services.js';
 
 const T0 = 1_767_225_600_000_000_000n; // 2026-01-01T00:00:00Z

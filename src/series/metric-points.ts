@@ -2,10 +2,10 @@ import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
-import type { Page, PageRequest } from './page.js';
-import { ORIGIN_COLUMNS, ORIGIN_IDENTITY, type Origin, type OriginRow, originOf } from './resource.js';
-import { restrictByAttributes, TELEMETRY_TABLES } from './statement.js';
-import { type OrderedRow, readTimeOrdered } from './time-ordered.js';
+import type { Page, PageRequest } from '../store/page.js';
+import { ORIGIN_COLUMNS, ORIGIN_IDENTITY, type Origin, type OriginRow, originOf } from '../store/resource.js';
+import { restrictByAttributes, TELEMETRY_TABLES } from '../store/statement.js';
+import { type OrderedRow, readTimeOrdered } from '../store/time-ordered.js';
 import {
   type Attributes,
   decodeAttributes,
@@ -14,7 +14,7 @@ import {
   exactInt,
   hexId,
   nanosToIso,
-} from './values.js';
+} from '../store/values.js';
 
 export interface PointQuestion {
   metric?: string;

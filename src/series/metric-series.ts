@@ -3,6 +3,15 @@ import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
+import {
+  Asking,
+  attributeText,
+  type Meta,
+  restrictByAttributes,
+  TELEMETRY_TABLES,
+  Where,
+} from '../store/statement.js';
+import { exactDouble } from '../store/values.js';
 import { type Aggregation, type MetricKind, quantileOf, requireAggregation } from './aggregation.js';
 import { type Bucket, explicitBuckets, exponentialBuckets, quantile } from './histogram.js';
 import {
@@ -12,15 +21,6 @@ import {
   numberStatement,
   type SeriesSource,
 } from './metric-statements.js';
-import {
-  Asking,
-  attributeText,
-  type Meta,
-  restrictByAttributes,
-  TELEMETRY_TABLES,
-  Where,
-} from './statement.js';
-import { exactDouble } from './values.js';
 
 export interface SeriesQuestion {
   metric: string;

@@ -1,10 +1,10 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
+import { type Page, type PageRequest, pageAt, placeOf } from '../store/page.js';
+import { Asking, TELEMETRY_TABLES, Where } from '../store/statement.js';
+import { nanosToIso } from '../store/values.js';
 import type { MetricType } from './metric-points.js';
-import { type Page, type PageRequest, pageAt, placeOf } from './page.js';
-import { Asking, TELEMETRY_TABLES, Where } from './statement.js';
-import { nanosToIso } from './values.js';
 
 export interface MetricNameQuestion {
   services: string[];

@@ -1,6 +1,6 @@
 import type { TimeRange } from '../http/time.js';
+import { TELEMETRY_TABLES, type Where } from '../store/statement.js';
 import { type Aggregation, type MetricKind, quantileOf } from './aggregation.js';
-import { TELEMETRY_TABLES, type Where } from './statement.js';
 
 /** The points a statement is about, and how they are put into steps and series. */
 export interface SeriesSource {
