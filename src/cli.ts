@@ -1,3 +1,4 @@
+import { forgetAddress, noteAddress } from './commands/address.js';
 import { describeConfig, loadConfig } from './config.js';
 import { StartupError } from './errors.js';
 import { VERSION } from './version.js';
@@ -23,9 +24,11 @@ async function runServer(): Promise<void> {
   const { start } = await import('./main.js');
   const running = await start(config);
   // Before the line that says it runs: whoever reads that may stop it at once.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stopAndExit(running));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => void stopAndExit(running, config.DATA_DIR));
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const address = (port: number) => `http://${running.host}:${port}`;
+  noteAddress(config.DATA_DIR, address(running.apiPort));
   const { firstStart, signInCode } = running;
   const signIn = `${address(running.apiPort)}/login?code=${signInCode}`;
   console.log(
@@ -45,7 +48,8 @@ async function runServer(): Promise<void> {
   );
 }
 
-async function stopAndExit(running: { stop(): Promise<void> }): Promise<void> {
+async function stopAndExit(running: { stop(): Promise<void> }, dataDir: string): Promise<void> {
+  forgetAddress(dataDir);
   setTimeout(() => {
     console.error(
       `Not stopped after ${MAX_STOP_MS / 1000} s; leaving. Acknowledged data is safe in the queue.`,
@@ -68,7 +72,7 @@ async function main(): Promise<void> {
       return;
     case 'keys':
     case 'users':
-      return (await import('./access/commands.js')).accessCommand(loadConfig(), command, args);
+      return (await import('./commands/access.js')).accessCommand(loadConfig(), command, args);
     case 'version':
     case '--version':
       return console.log(VERSION);

@@ -6,6 +6,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
+  ['commands'],
   ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
   ['tenants'],
   ['monitoring'],
@@ -25,7 +26,7 @@ const LAYERS = [
   ['edge'],
   ['memory'],
 ];
-const FEATURES = LAYERS[0];
+const FEATURES = LAYERS[1];
 const MAX_FILES_PER_ROOM = 16;
 const MAX_LINES = 300;
 

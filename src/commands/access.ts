@@ -1,6 +1,9 @@
 import { userInfo } from 'node:os';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { DataSource } from 'typeorm';
+import { makePassword, systemPrincipal } from '../access/first-start.js';
+import { readReach } from '../access/identity-rows.js';
+import { setPassword } from '../access/session-rows.js';
 import type { Config } from '../config.js';
 import type { AuditEvent } from '../edge/audit.js';
 import { PERMISSIONS, type Permission } from '../edge/principal.js';
@@ -10,10 +13,8 @@ import { createLogger } from '../log.js';
 import { createApiKey } from '../tenants/api-key.js';
 import { PostgresAudit } from '../tenants/audit-trail.js';
 import { hashPassword } from '../tenants/password.js';
-import { withDatabase } from './command-database.js';
-import { makePassword, systemPrincipal } from './first-start.js';
-import { readReach } from './identity-rows.js';
-import { setPassword } from './session-rows.js';
+import { withDatabase } from './database.js';
+import { table } from './table.js';
 
 export const ACCESS_USAGE = `telemetryflow keys create [--name <name>] [--permissions ingest,read] [--tenant <id>] [--expires-in 90d]
 telemetryflow keys list
@@ -109,7 +110,8 @@ export function expiryOf(text: string, nowMs: number): Date {
   return new Date(nowMs + Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS]);
 }
 
-async function findTenant(source: DataSource, id: string | undefined): Promise<Scope> {
+/** @throws StartupError when there is none of that id, or no default one */
+export async function findTenant(source: DataSource, id: string | undefined): Promise<Scope> {
   const [scope] = await source.query<Scope[]>(
     `SELECT w.organization_id AS "organizationId", w.id AS "workspaceId", t.id AS "tenantId"
      FROM tenants t JOIN workspaces w ON w.id = t.workspace_id
@@ -155,16 +157,6 @@ function keysList(args: string[]) {
     ]);
     return table([['PREFIX', 'ID', 'PERMISSIONS', 'STATE', 'LAST USED', 'TENANT', 'NAME'], ...rows]);
   };
-}
-
-function table(rows: string[][]): string[] {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]))
-      .join('  ')
-      .trimEnd(),
-  );
 }
 
 function keysRevoke(args: string[]) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { loadConfig } from '../config.js';
 import { StartupError } from '../errors.js';
-import { accessCommand, expiryOf, permissionsOf } from './commands.js';
+import { accessCommand, expiryOf, permissionsOf } from './access.js';
 
 describe('The words of the key commands', () => {
   it('permissions are named with commas, and a wrong one is told with those there are', () => {
