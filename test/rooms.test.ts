@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
   ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
-  ['tenants'],
+  ['tenants', 'notices'],
   ['monitoring'],
   ['answers'],
   ['series'],
@@ -21,6 +21,7 @@ const LAYERS = [
   ['transcode'],
   ['native'],
   ['otlp'],
+  ['outbound'],
   ['http'],
   ['edge'],
   ['memory'],
