@@ -155,15 +155,18 @@ async function sendMail(
 
 /** Replies of 500 and more are final, those of 400 and more pass: RFC 5321, 4.2.1. What the server says beside is not shown. */
 function smtpErrorOf(error: unknown, signal: AbortSignal): SendError {
-  const { responseCode: status, code } = error as { responseCode?: number; code?: string };
+  if (signal.aborted) return sendErrorOf(error, signal);
+  const {
+    responseCode: status,
+    code,
+    message,
+  } = error as { responseCode?: number; code?: string; message: string };
+  if (code === 'ETLS')
+    return new SendError('The mail server offers no encryption that can be trusted.', { cause: error });
   if (status === undefined) {
-    if (code === 'ETLS' || code === 'ETIMEDOUT')
-      return signal.aborted
-        ? sendErrorOf(error, signal)
-        : new SendError('The mail server offers no encryption, or its certificate is not valid for it.', {
-            cause: error,
-          });
-    return sendErrorOf(error, signal);
+    // The library puts its own code in place of the one that says so.
+    if (!/certificate/i.test(message)) return sendErrorOf(error, signal);
+    return new SendError('The mail server’s certificate is not valid for it.', { cause: error });
   }
   const what = code === 'EAUTH' ? 'refused the login' : 'refused the message';
   return new SendError(`The mail server ${what} with ${status}.`, {

@@ -111,7 +111,7 @@ export class MailReceiver {
               to: rcptTo.map(({ address }) => address),
               source: Buffer.concat(chunks).toString(),
               isEncrypted: session.secure,
-              user: session.user,
+              user: session.user || undefined,
             });
             callback();
           });
