@@ -74,16 +74,15 @@ export function splitSettings(kind: KindName, settings: Settings): { shown: Sett
 export function maskSettings(kind: KindName, settings: Settings): Settings {
   const masked = Object.entries(settings).map(([name, value]) => [
     name,
-    KINDS[kind].secrets.includes(name) ? mask(value) : value,
+    KINDS[kind].secrets.includes(name) ? mask(value, KINDS[kind].address.includes(name)) : value,
   ]);
   return Object.fromEntries(masked);
 }
 
-function mask(value: unknown): unknown {
+function mask(value: unknown, isAddress: boolean): unknown {
   if (typeof value === 'object' && value !== null)
     return Object.fromEntries(Object.keys(value).map((name) => [name, HIDDEN]));
-  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
-  return url?.host ? `${url.origin}/${HIDDEN}` : HIDDEN;
+  return isAddress ? `${new URL(String(value)).origin}/${HIDDEN}` : HIDDEN;
 }
 
 /**

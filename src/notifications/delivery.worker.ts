@@ -38,7 +38,7 @@ interface Parts {
   source: DataSource;
   box: SecretBox;
   outside: Outside;
-  queues: Pick<JobQueues, 'addAll' | 'work'>;
+  queues: Pick<JobQueues, 'addAll'>;
   log: Logger;
   /** Of the queue NOTIFICATION. */
   tries: number;
@@ -54,15 +54,14 @@ export class DeliveryWorker {
 
   constructor(private readonly parts: Parts) {}
 
-  /** Begins to send what the queue gives, and to look for deliveries without a job. */
+  /** Begins to look for deliveries without a job. */
   start(): void {
-    this.parts.queues.work(NOTIFICATION, (job) => this.deliver(job));
     this.timer = setInterval(() => {
       this.sweeping = this.sweeping.then(() => this.sweep(Date.now()));
     }, SWEEP_EVERY_MS).unref();
   }
 
-  /** Looks for no more; the queue itself is closed by who made it. */
+  /** Looks for no more. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
     await this.sweeping;

@@ -1,4 +1,10 @@
-import { Inject, Module, type OnModuleInit } from '@nestjs/common';
+import {
+  Inject,
+  Module,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config.js';
@@ -59,4 +65,18 @@ export class NotificationsModule implements OnModuleInit {
     },
   ],
 })
-export class DeliveriesModule {}
+export class DeliveriesModule implements OnApplicationBootstrap, OnModuleDestroy {
+  constructor(
+    @Inject(DeliveryWorker) private readonly worker: DeliveryWorker,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    if (this.config.TF_ROLES.has('worker')) this.worker.start();
+  }
+
+  /** While PostgreSQL is still connected. */
+  async onModuleDestroy(): Promise<void> {
+    await this.worker.stop();
+  }
+}
