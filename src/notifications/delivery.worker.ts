@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { DataSource } from 'typeorm';
 import { PermanentError } from '../errors.js';
+import { reach } from '../failpoints.js';
 import { NOTIFICATION } from '../jobs/declared.js';
 import type { JobQueues, RunningJob } from '../jobs/job-queue.js';
 import { laterJob, pendingDeliveries, removeOldDeliveries } from '../notices/deliveries.js';
@@ -77,13 +78,16 @@ export class DeliveryWorker {
   ): Promise<Delivered> {
     const claimed = await this.claim(job.payload.delivery_id, job.id);
     if (!claimed) return { state: 'skipped' };
+    reach('delivery-claimed');
     let taken: Taken;
     try {
       taken = await this.send(claimed, job.signal);
     } catch (error) {
       return this.failed(claimed, job.id, error, job.signal.aborted);
     }
+    reach('delivery-sent');
     await this.finish(claimed.id, job.id, 'sent', taken.status, taken.remark);
+    reach('delivery-noted');
     return { state: 'sent', status: taken.status };
   }
 
