@@ -1,14 +1,8 @@
-import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { AddressRules, plainHost } from './address-rules.js';
+import { type Resolve, systemResolve } from './resolve.js';
 import { RefusedError, SendError } from './send-error.js';
-
-/** All addresses of a name. */
-export type Resolve = (host: string) => Promise<string[]>;
-
-const systemResolve: Resolve = async (host) =>
-  (await lookup(host, { all: true })).map(({ address }) => address);
 
 /** All of one message: looking its receiver up, connecting, sending, reading the answer. */
 export const MAX_SEND_MS = 10_000;
@@ -133,10 +127,16 @@ export class Outside {
     try {
       return await abortable(this.resolve(host), signal);
     } catch (error) {
-      throw sendErrorOf(error, signal);
+      if (signal.aborted) throw sendErrorOf(error, signal);
+      const isUnknown = UNKNOWN_NAME.has(String((error as NodeJS.ErrnoException).code));
+      const text = isUnknown ? 'is not known' : 'could not be looked up';
+      throw new SendError(`The receiver’s name ${text}.`, { cause: error });
     }
   }
 }
+
+/** What DNS says when there is no such name; everything else may pass sooner. */
+const UNKNOWN_NAME = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME']);
 
 function open(address: string, port: number, signal: AbortSignal): Promise<Socket> {
   return settled(connect({ host: address, port, family: isIP(address) }), 'connect', signal);
@@ -171,8 +171,6 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 const TEXTS: Record<string, string> = {
-  ENOTFOUND: 'The receiver’s name is not known.',
-  EAI_AGAIN: 'The receiver’s name could not be looked up.',
   ECONNREFUSED: 'The receiver refused the connection.',
   ECONNRESET: 'The receiver cut the connection.',
   EPIPE: 'The receiver cut the connection.',

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { RECEIVER_CERTIFICATE } from '../../test/support/receiver-certificate.js';
 import { HttpReceiver, startSilence } from '../../test/support/receivers.js';
-import { Outside, type Resolve } from './outside.js';
+import { Outside } from './outside.js';
+import type { Resolve } from './resolve.js';
 import { destinationOf, post, retryAfterMs } from './safe-http.js';
 import { RefusedError, SendError } from './send-error.js';
 
@@ -133,6 +134,19 @@ describe('A receiver', () => {
         ),
       ),
     );
+  });
+
+  it('whose name is not known, or is not told now, may have one later', async () => {
+    const of = (code: string) =>
+      inside(() => Promise.reject(Object.assign(new Error('said by DNS'), { code })));
+    for (const [code, text] of [
+      ['ENOTFOUND', 'is not known'],
+      ['ESERVFAIL', 'could not be looked up'],
+      ['ECONNREFUSED', 'could not be looked up'],
+    ]) {
+      const { message, isPermanent } = await failure(send(of(code), 'http://name.test/'));
+      assert.deepEqual([message, isPermanent], [`The receiver’s name ${text}.`, false]);
+    }
   });
 
   it('that never ends its answer has answered, and is not listened to for ever', async () => {
