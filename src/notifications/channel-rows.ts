@@ -86,6 +86,17 @@ export async function insertChannel(
   );
 }
 
+export async function renameChannel(
+  scope: Scope,
+  manager: EntityManager,
+  id: string,
+  { name, enabled }: Pick<NewChannel, 'name' | 'enabled'>,
+): Promise<void> {
+  const sql = `UPDATE notification_channels SET name = $3, enabled = $4, updated_at = now()
+    WHERE tenant_id = $1 AND id = $2`;
+  await ask(manager, sql, [scope.tenantId, id, name, enabled]);
+}
+
 export async function updateChannel(
   scope: Scope,
   manager: EntityManager,

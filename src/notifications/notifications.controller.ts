@@ -25,6 +25,7 @@ import {
   insertChannel,
   openRow,
   readChannel,
+  renameChannel,
   updateChannel,
 } from './channel-rows.js';
 import { checkSettings, KINDS, mergeSettings, type Settings } from './channel-settings.js';
@@ -125,9 +126,8 @@ export class ChannelsController {
         given.settings === undefined
           ? before.settings
           : this.merged(before.channel, before.settings, given.settings);
-      // Secrets that cannot be read here stay as they are, until all settings are given anew.
-      if (given.settings === undefined && !before.channel.secret_readable)
-        await renameChannel(scope, manager, id, name, enabled);
+      // Where settings are not given, what is encrypted stays as it is, be it readable here or not.
+      if (given.settings === undefined) await renameChannel(scope, manager, id, { name, enabled });
       else await updateChannel(scope, manager, this.box, before.channel, { name, enabled, settings });
       const { channel } = openRow(this.box, await readChannel(scope, manager, id));
       const secrets = KINDS[kind].secrets.filter(
@@ -185,18 +185,6 @@ export class ChannelsController {
     const merged = isObject ? mergeSettings(channel.kind, before, given as Settings) : given;
     return checkSettings(channel.kind, merged, this.outside);
   }
-}
-
-async function renameChannel(
-  scope: Scope,
-  manager: Parameters<typeof ask>[0],
-  id: string,
-  name: string,
-  enabled: boolean,
-) {
-  const sql =
-    'UPDATE notification_channels SET name = $3, enabled = $4, updated_at = now() WHERE tenant_id = $1 AND id = $2';
-  await ask(manager, sql, [scope.tenantId, id, name, enabled]);
 }
 
 /** What of a channel a record of its change shows: secrets are `***` here already. */
