@@ -29,7 +29,7 @@ before(async () => {
     controllers: [ChannelsController, DeliveriesController],
     providers: [
       { provide: SecretBox, useValue: new SecretBox(KEY) },
-      { provide: Outside, useValue: new Outside({ allowNetworks: ['127.0.0.1'], maxSendMs: 2000 }) },
+      { provide: Outside, useValue: new Outside({ allowNetworks: ['127.0.0.1'], maxSendMs: 5000 }) },
     ],
   });
   ours = await app.makeOrganization('ours', true);
