@@ -22,6 +22,8 @@ export const MAX_INCIDENTS = 50;
 
 const named = z.strictObject({ id: z.uuid(), name: z.string().max(200) });
 const time = z.iso.datetime();
+/** Some receivers refuse a message without text. */
+const summary = z.string().regex(/\S/, 'text').max(4000);
 /** Shown as a link, so nothing but the web. */
 const url = z.url({ protocol: /^https?$/ }).max(2000);
 
@@ -39,7 +41,7 @@ export const noticeIncident = z.strictObject({
   operator: z.string().max(16),
   threshold: z.number().nullable(),
   /** The rule's template, filled in. */
-  summary: z.string().max(4000),
+  summary,
   url: url.optional(),
 });
 export type NoticeIncident = z.output<typeof noticeIncident>;
@@ -59,7 +61,7 @@ export const notice = z.strictObject({
   /** When what it tells happened. */
   at: time,
   /** The whole in a sentence or two. */
-  summary: z.string().max(4000),
+  summary,
   url: url.optional(),
   incidents: z.array(noticeIncident).max(MAX_INCIDENTS),
 });

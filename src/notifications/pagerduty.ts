@@ -6,7 +6,7 @@ import { postUrl } from './incoming-hook.js';
 import { fit, oneLine, placeOf, titleOf } from './message.js';
 
 const KEY_ALLOWED = 'the 32 letters and digits of an Events API v2 integration key';
-/** https://developer.pagerduty.com/docs/send-alert-event: of a summary no more is kept. */
+/** Of `payload.summary`; `dedup_key` may have 255: https://developer.pagerduty.com/docs/events-api-v2/trigger-events */
 const MAX_SUMMARY = 1024;
 /** Events of one message that are on their way together. */
 const TOGETHER = 5;
