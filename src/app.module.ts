@@ -10,6 +10,7 @@ import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
+import { NotificationsModule } from './notifications/notifications.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
@@ -42,6 +43,7 @@ export class AppModule {
         TenantsModule,
         AccessModule,
         ExploreModule,
+        NotificationsModule,
         MonitoringModule,
         OpenApiModule,
       ],

@@ -43,6 +43,7 @@ describe('Settings', () => {
 
   it('that others could use are refused beyond this machine, saying exactly what to set', () => {
     const JWT_SECRET = 'x'.repeat(32);
+    const SECRET_KEY = 'y'.repeat(32);
     for (const HOST of ['127.0.0.1', '127.9.9.9', '::1', 'localhost'])
       assert.equal(loadConfig({ HOST }).HOST, HOST);
     for (const HOST of ['0.0.0.0', '::', '10.0.0.1', 'telemetry.example', '127.0.0.1.example']) {
@@ -50,11 +51,14 @@ describe('Settings', () => {
         () => loadConfig({ HOST }),
         (error: Error) =>
           error.message.includes(`HOST=${HOST} is reached from other machines: set JWT_SECRET`) &&
+          error.message.includes(`HOST=${HOST} is reached from other machines: set SECRET_KEY`) &&
           error.message.includes('set INGEST_ANONYMOUS=off'),
       );
-      assert.throws(() => loadConfig({ HOST, JWT_SECRET }), /INGEST_ANONYMOUS=off, or ALLOW_INSECURE=1/);
-      assert.throws(() => loadConfig({ HOST, INGEST_ANONYMOUS: 'off' }), /JWT_SECRET/);
-      assert.equal(loadConfig({ HOST, JWT_SECRET, INGEST_ANONYMOUS: 'off' }).HOST, HOST);
+      const secrets = { JWT_SECRET, SECRET_KEY };
+      assert.throws(() => loadConfig({ HOST, ...secrets }), /INGEST_ANONYMOUS=off, or ALLOW_INSECURE=1/);
+      assert.throws(() => loadConfig({ HOST, SECRET_KEY, INGEST_ANONYMOUS: 'off' }), /JWT_SECRET/);
+      assert.throws(() => loadConfig({ HOST, JWT_SECRET, INGEST_ANONYMOUS: 'off' }), /SECRET_KEY/);
+      assert.equal(loadConfig({ HOST, ...secrets, INGEST_ANONYMOUS: 'off' }).HOST, HOST);
       assert.equal(loadConfig({ HOST, ALLOW_INSECURE: '1' }).HOST, HOST);
     }
     assert.throws(

@@ -15,6 +15,8 @@ const roles = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const longSecret = z.string().min(32, '32 characters or more');
+
 interface Setting {
   schema: z.ZodType<unknown, string>;
   default?: string;
@@ -86,7 +88,7 @@ const SETTINGS = {
     meaning: 'OTLP requests per THROTTLE_INGESTION_TTL; 0: no limit',
   },
   JWT_SECRET: {
-    schema: z.string().min(32, '32 characters or more'),
+    schema: longSecret,
     meaning: 'signs login tokens; unset: made on the first start, kept in DATA_DIR',
     secret: true,
   },
@@ -94,6 +96,21 @@ const SETTINGS = {
     schema: networks,
     default: '',
     meaning: 'proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated',
+  },
+  SECRET_KEY: {
+    schema: longSecret,
+    meaning: 'encrypts the secrets of notification channels; unset: made and kept in DATA_DIR',
+    secret: true,
+  },
+  SECRET_KEY_PREVIOUS: {
+    schema: longSecret,
+    meaning: 'the SECRET_KEY before: what it encrypted is encrypted anew at the start',
+    secret: true,
+  },
+  NOTIFY_ALLOW_NETWORKS: {
+    schema: networks,
+    default: '',
+    meaning: 'private networks that webhooks and email may go to, comma-separated; empty: none',
   },
   MAX_CONNECTIONS: {
     schema: integer(1, 1_000_000),
@@ -113,7 +130,7 @@ const SETTINGS = {
   ALLOW_INSECURE: {
     schema: z.enum(['0', '1']),
     default: '0',
-    meaning: '1: listen beyond this machine even with anonymous ingest or a generated JWT_SECRET',
+    meaning: '1: listen beyond this machine even with anonymous ingest or generated secrets',
   },
   MEMORY_LIMIT: { schema: bytes, meaning: 'memory budget of the whole process; unset: half of the machine' },
   INGEST_BACKLOG_BYTES: {
@@ -171,7 +188,14 @@ const SETTINGS = {
 export type SettingName = keyof typeof SETTINGS;
 type Env = Partial<Record<string, string>>;
 type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
-type Optional = 'CLICKHOUSE_URL' | 'DATABASE_URL' | 'REDIS_URL' | 'JWT_SECRET' | 'FAILPOINT';
+type Optional =
+  | 'CLICKHOUSE_URL'
+  | 'DATABASE_URL'
+  | 'REDIS_URL'
+  | 'JWT_SECRET'
+  | 'SECRET_KEY'
+  | 'SECRET_KEY_PREVIOUS'
+  | 'FAILPOINT';
 
 export type Config = Readonly<
   { [N in Exclude<SettingName, Optional | 'MEMORY_LIMIT'>]: Value<N> } & {
@@ -224,8 +248,10 @@ function insecure(config: Config): string[] {
   if (isLoopbackHost(config.HOST) || config.ALLOW_INSECURE === '1') return [];
   const beyond = `HOST=${config.HOST} is reached from other machines:`;
   const problems: string[] = [];
-  if (config.JWT_SECRET === undefined)
-    problems.push(`${beyond} set JWT_SECRET (32 random characters or more), or ALLOW_INSECURE=1`);
+  for (const name of ['JWT_SECRET', 'SECRET_KEY'] as const) {
+    if (config[name] === undefined)
+      problems.push(`${beyond} set ${name} (32 random characters or more), or ALLOW_INSECURE=1`);
+  }
   if (config.INGEST_ANONYMOUS !== 'off')
     problems.push(`${beyond} set INGEST_ANONYMOUS=off, or ALLOW_INSECURE=1`);
   return problems;

@@ -13,6 +13,9 @@ export type Failpoint =
   | 'batch-done'
   | 'segment-deleted';
 
+/** The same, of the sending of a notification. */
+export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery-noted';
+
 let armed: string | undefined;
 let passesLeft = 0;
 
@@ -24,6 +27,6 @@ export function armFailpoint(setting: string | undefined): void {
 }
 
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
-export function reach(step: Failpoint): void {
+export function reach(step: Failpoint | DeliveryFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
 }

@@ -8,7 +8,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 const LAYERS = [
   ['commands'],
   ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
-  ['tenants'],
+  ['tenants', 'notices'],
   ['monitoring'],
   ['answers'],
   ['series'],
@@ -22,6 +22,7 @@ const LAYERS = [
   ['transcode'],
   ['native'],
   ['otlp'],
+  ['outbound'],
   ['http'],
   ['edge'],
   ['memory'],

@@ -1,16 +1,14 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import type { Config } from '../config.js';
-import { StartupError } from '../errors.js';
+import { keptSecret } from '../kept-secret.js';
 
 export const ACCESS_TOKEN_SECONDS = 15 * 60;
 const ISSUER = 'telemetryflow';
 const AUDIENCE = 'telemetryflow-api';
 /** Pinned: what a token itself says of how it was signed is not believed. */
 const ALGORITHM = 'HS256';
-const SECRET_BYTES = 32;
 
 /** What a token says: whose session it belongs to. What that session may do is never in it. */
 export interface TokenClaims {
@@ -69,33 +67,8 @@ function isUuid(value: unknown): value is string {
  */
 export function jwtSecret(config: Pick<Config, 'JWT_SECRET' | 'DATA_DIR'>): Uint8Array {
   if (config.JWT_SECRET !== undefined) return Buffer.from(config.JWT_SECRET);
-  const file = join(config.DATA_DIR, 'jwt-secret');
-  try {
-    const kept = readSecret(file) ?? makeSecret(file);
-    if (kept.length >= SECRET_BYTES) return kept;
-  } catch (error) {
-    throw new StartupError(`${file} cannot be used: ${(error as Error).message}`);
-  }
-  throw new StartupError(`${file} is damaged. Remove it: a new one is made, and everyone logs in again.`);
-}
-
-function readSecret(file: string): Buffer | undefined {
-  try {
-    const secret = Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
-    chmodSync(file, 0o600);
-    return secret;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-function makeSecret(file: string): Buffer {
-  const secret = randomBytes(SECRET_BYTES);
-  // Under another name first: a start that is killed here leaves no half of a secret.
-  const draft = `${file}.new`;
-  writeFileSync(draft, `${secret.toString('hex')}\n`, { mode: 0o600, flush: true });
-  chmodSync(draft, 0o600);
-  renameSync(draft, file);
-  return secret;
+  return keptSecret(
+    join(config.DATA_DIR, 'jwt-secret'),
+    'Remove it: a new one is made, and everyone logs in again.',
+  );
 }

@@ -35,6 +35,6 @@ import { UsersController } from './users.controller.js';
     { provide: AUDIT, useClass: PostgresAudit },
     Changes,
   ],
-  exports: [DEFAULT_SCOPE, AUDIT, QUOTAS],
+  exports: [DEFAULT_SCOPE, AUDIT, QUOTAS, Changes],
 })
 export class TenantsModule {}

@@ -100,7 +100,19 @@ export async function makeNeighbours(server: Server): Promise<Neighbours> {
     const inTenant = { ...admin, 'x-tenant-id': tenant };
     const owner = await make('users', inTenant, member(`owner@${name}.example`, 'owner'));
     const key = await make('api-keys', inTenant, { name: 'all', permissions: ALL });
-    const ids = { organization: organizationId, workspace, tenant, user: owner.id, key: key.id, trace: '' };
+    // Nothing is sent there: it leads to this machine itself.
+    const settings = { url: 'https://localhost/hook' };
+    const channel = await make('notification-channels', inTenant, { name: 'hook', kind: 'slack', settings });
+    await make(`notification-channels/${channel.id}/test`, inTenant, {});
+    const ids = {
+      organization: organizationId,
+      workspace,
+      tenant,
+      user: owner.id,
+      key: key.id,
+      trace: '',
+      channel: channel.id,
+    };
     houses.push({
       owner: { ...(await login(`owner@${name}.example`)), 'x-tenant-id': tenant },
       ids,

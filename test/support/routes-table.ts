@@ -1,7 +1,7 @@
 import type { Permission } from '../../src/edge/principal.js';
 
 /** Kinds of things that have ids: each has an owner, and is absent for everyone else. */
-export type Thing = 'organization' | 'workspace' | 'tenant' | 'user' | 'key' | 'trace';
+export type Thing = 'organization' | 'workspace' | 'tenant' | 'user' | 'key' | 'trace' | 'channel';
 
 /** What is expected of an operation of `/docs-json`. */
 export interface Row {
@@ -88,6 +88,19 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'get /api/v1/api-keys/{id}': { takes: 'admin', of: 'key' },
   'patch /api/v1/api-keys/{id}': { takes: 'admin', of: 'key', body: { name } },
   'delete /api/v1/api-keys/{id}': { takes: 'admin', of: 'key' },
+
+  'get /api/v1/notification-channels': { takes: 'read' },
+  'post /api/v1/notification-channels': { takes: 'write', body: { name, kind: 'slack', settings: {} } },
+  'get /api/v1/notification-channels/{id}': { takes: 'read', of: 'channel' },
+  'patch /api/v1/notification-channels/{id}': { takes: 'write', of: 'channel', body: { name } },
+  'delete /api/v1/notification-channels/{id}': { takes: 'write', of: 'channel' },
+  'post /api/v1/notification-channels/{id}/test': { takes: 'write', of: 'channel' },
+  'get /api/v1/notification-deliveries': {
+    takes: 'read',
+    of: 'channel',
+    query: 'channel_id={id}',
+    filters: true,
+  },
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
 

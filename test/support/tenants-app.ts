@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Module } from '@nestjs/common';
+import { Module, type ModuleMetadata } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import pino from 'pino';
@@ -58,8 +58,15 @@ export class TenantsApp {
     this.principals = principals;
   }
 
-  /** On an empty database, which it gives the schema. */
-  static async open(postgres: Postgres): Promise<TenantsApp> {
+  /**
+   * On an empty database, which it gives the schema.
+   *
+   * @param more another room's routes, and what they need
+   */
+  static async open(
+    postgres: Postgres,
+    more: Required<Pick<ModuleMetadata, 'controllers' | 'providers'>> = { controllers: [], providers: [] },
+  ): Promise<TenantsApp> {
     await applySchema(postgres);
     const principals = new Map<string, Principal>();
     const identities: Identities = {
@@ -77,6 +84,7 @@ export class TenantsApp {
       { provide: APP_GUARD, useClass: ScopeGuard },
       { provide: APP_FILTER, useClass: ErrorFilter },
       Changes,
+      ...more.providers,
     ];
     const controllers = [
       OrganizationsController,
@@ -85,6 +93,7 @@ export class TenantsApp {
       UsersController,
       ApiKeysController,
       AuditController,
+      ...more.controllers,
     ];
     @Module({ controllers, providers })
     class TestModule {}

@@ -1,0 +1,62 @@
+import type { Notice } from '../notices/notice.js';
+import { incomingHook } from './incoming-hook.js';
+import { factsOf, fit, headlineOf, placeOf, shownOf, titleOf } from './message.js';
+
+// A message of a workflow has about 28 KB: https://learn.microsoft.com/connectors/teams (known issues and limitations).
+// Of these texts there are 1 + 1 + 10 * (1 + 4) at most: 21,000 bytes when each character takes three.
+const MAX_TITLE = 200;
+const MAX_SUMMARY = 1200;
+const MAX_HEADLINE = 160;
+const MAX_VALUE = 200;
+
+const COLOURS = { critical: 'Attention', warning: 'Warning' } as const;
+
+/**
+ * A TextRun takes no Markdown, where a TextBlock and a FactSet do, so text that comes from others is in these alone:
+ * https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features
+ */
+const run = (text: string, max: number, style: object = {}) => ({
+  type: 'RichTextBlock',
+  inlines: [{ type: 'TextRun', text: fit(text, max) || '-', ...style }],
+});
+const fact = ([name, value]: [string, string]) => ({
+  type: 'RichTextBlock',
+  spacing: 'None',
+  inlines: [
+    { type: 'TextRun', text: `${name}: `, weight: 'Bolder' },
+    { type: 'TextRun', text: fit(value, MAX_VALUE) },
+  ],
+});
+
+/**
+ * The message for a workflow that begins with "When a Teams webhook request is received":
+ * https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
+ */
+export function renderTeams(notice: Notice) {
+  const { incidents, rest } = shownOf(notice);
+  const color = notice.kind === 'resolved' ? 'Good' : COLOURS[notice.severity];
+  const title = { weight: 'Bolder', size: 'Large', color };
+  const body: object[] = [run(titleOf(notice), MAX_TITLE, title), run(notice.summary, MAX_SUMMARY)];
+  for (const incident of incidents) {
+    const items = [
+      run(headlineOf(incident), MAX_HEADLINE, { weight: 'Bolder' }),
+      ...factsOf(incident).map(fact),
+    ];
+    body.push({ type: 'Container', separator: true, items });
+  }
+  if (rest) body.push(run(rest, MAX_VALUE));
+  body.push(run(placeOf(notice), MAX_TITLE, { size: 'Small', isSubtle: true }));
+  const content = {
+    $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
+    type: 'AdaptiveCard',
+    version: '1.4',
+    body,
+    ...(notice.url === undefined
+      ? {}
+      : { actions: [{ type: 'Action.OpenUrl', title: 'Open', url: notice.url }] }),
+  };
+  const contentType = 'application/vnd.microsoft.card.adaptive';
+  return { type: 'message', attachments: [{ contentType, contentUrl: null, content }] };
+}
+
+export const teams = incomingHook(renderTeams);

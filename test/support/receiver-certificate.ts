@@ -1,0 +1,23 @@
+// Self-signed for receiver.test, good until 2126; it protects nothing. Made by
+//   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=receiver.test
+//     -addext subjectAltName=DNS:receiver.test -keyout key.pem -out cert.pem
+
+export const RECEIVER_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBoTCCAUegAwIBAgIUearZl4TR+0lp0bjmbw5sy+FuzTMwCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNcmVjZWl2ZXIudGVzdDAgFw0yNjExMjQxMjE4MjFaGA8yMTI2
+MTAzMTEyMTgyMVowGDEWMBQGA1UEAwwNcmVjZWl2ZXIudGVzdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABE24UMSI95uOjnPrcT61DvlK0lPs5TjocopE2eDjUBVj
+1xJTznlv/F35AbEcf1FE/G/3MXtl0z3hXmHWzATJTJSjbTBrMB0GA1UdDgQWBBS9
+e3IrOtopBbn/3Hv4Mx5Hm8UxwDAfBgNVHSMEGDAWgBS9e3IrOtopBbn/3Hv4Mx5H
+m8UxwDAPBgNVHRMBAf8EBTADAQH/MBgGA1UdEQQRMA+CDXJlY2VpdmVyLnRlc3Qw
+CgYIKoZIzj0EAwIDSAAwRQIgYjBywCgIXlVLIFcY3CVYS/7nTJxWetYGI5ut7hnG
+ZvACIQDxvvYNUwLVXzpbC1VBM8LkIrG8OcLWEIVDlMvQ2EZbXw==
+-----END CERTIFICATE-----
+`;
+
+export const RECEIVER_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjmeXlNU8umIZR3mr
+L4ILOSUz/03fb3AoRCvaSHpWl+ChRANCAARNuFDEiPebjo5z63E+tQ75StJT7OU4
+6HKKRNng41AVY9cSU855b/xd+QGxHH9RRPxv9zF7ZdM94V5h1swEyUyU
+-----END PRIVATE KEY-----
+`;
