@@ -265,7 +265,7 @@ export function describeConfig(env: Env = process.env): string {
     .map(([name, setting]) => {
       const value = env[name] || (setting.default ?? '(unset)') || '(none)';
       const shown = setting.secret && env[name] ? '(hidden)' : value;
-      return `${name.padEnd(width)}${String(shown).padEnd(26)}${setting.meaning}`;
+      return `${name.padEnd(width)}${String(shown).padEnd(24)}  ${setting.meaning}`;
     })
     .join('\n');
 }
