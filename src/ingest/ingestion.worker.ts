@@ -42,7 +42,7 @@ export class IngestionWorker {
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
     private readonly answers: StaleAnswers,
-    private readonly ledger: Pick<Ledger, 'stored' | 'flush'>,
+    private readonly ledger: Pick<Ledger, 'stored' | 'room' | 'flush'>,
     private readonly counters: IngestCounters,
     private readonly log: Logger,
   ) {}
@@ -70,6 +70,7 @@ export class IngestionWorker {
       try {
         const batch = await this.queue.take(signal, LIMITS, this.stopping.signal);
         if (batch) await this.process(batch);
+        await this.ledger.room(this.stopping.signal);
       } catch (error) {
         if (this.stopping.signal.aborted) return;
         this.log.error({ err: error, signal }, 'Ingestion could not go on; trying again in a second');

@@ -170,7 +170,7 @@ describe('The ledger', { concurrency: false }, () => {
     });
   }
 
-  it('a request that is rejected whole is there at once, and in the table after half a second', async (context) => {
+  it('a request that is rejected whole is there at once, and in the table a little later', async (context) => {
     const { queue, ledger, scope } = await setUp(context);
     for (let count = 0; count < 3; count++)
       ledger.rejected(scope, 'logs', Date.now(), { INVALID_TRACE_ID: 2 });
@@ -205,7 +205,17 @@ describe('The ledger', { concurrency: false }, () => {
     const rejected = [{ reason: 'INVALID_TRACE_ID', items: 1 }];
     assert.equal(done, 0);
     assert.deepEqual(await figures(ledger, scope), { received: 6, waiting: 5, rejected });
+    const full = new AbortController();
+    for (let count = 0; count < 300; count++)
+      ledger.stored({ ...batch, id: `${batch.id} ${count}`, items: 0, entries: [] }, 0, () => undefined);
+    let hasRoom = false;
+    const room = ledger.room(full.signal).then(() => {
+      hasRoom = true;
+    });
+    await ledger.flush();
+    assert.equal(hasRoom, false, 'the worker waits when so many are not written');
     isAway = false;
+    await room;
     await until('it is written by itself', () => done === 1);
     assert.deepEqual(await figures(ledger, scope), { received: 6, stored: 5, rejected });
   });

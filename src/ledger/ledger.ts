@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { ClickHouse } from '../connections/clickhouse.js';
@@ -22,11 +23,14 @@ import {
 import { readAllSums, readSums } from './ledger-sums.js';
 
 /** Batches that end within this time share one insert, so that the ledger costs the same however many there are. */
-const WRITE_EVERY_MS = 500;
+const WRITE_EVERY_MS = 1000;
 /** After a quiet time a batch waits only so long for others. */
 const FIRST_WAIT_MS = 50;
 const RETRY_MS = 1000;
 const MAX_READING_MS = 10_000;
+/** Batches in the store and still in the queue: after a crash they come again, and the store knows the last 1,000 tokens of a table. */
+const MAX_PENDING = 300;
+const LOOK_MS = 100;
 /** Tries of rows that the store refuses by themselves; after that the queue goes on without them. */
 const MAX_TRIES = 3;
 
@@ -46,7 +50,7 @@ export interface LedgerAnswer extends Minutes {
  */
 export class Ledger implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly pending: Pending[] = [];
-  /** Of requests that were rejected whole: in no queue, so a crash loses both sides of at most half a second. */
+  /** Of requests that were rejected whole: in no queue, so a crash loses both sides of at most a second. */
   private readonly rejections = new Map<string, LedgerRow>();
   private timer: NodeJS.Timeout | undefined;
   private writtenAtMs = Number.NEGATIVE_INFINITY;
@@ -78,7 +82,7 @@ export class Ledger implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * A batch is in the store. `done` is called when that is in the ledger too, durably: half a second later at most, or when the
+   * A batch is in the store. `done` is called when that is in the ledger too, durably: a second later at most, or when the
    * store is back; not when the process ends before, and then the batch comes again.
    *
    * @param stored rows of its INSERT
@@ -90,6 +94,12 @@ export class Ledger implements OnApplicationBootstrap, OnModuleDestroy {
     }
     this.pending.push({ token: batch.id, rows: rowsOfBatch(batch, stored), whenWritten: done });
     this.schedule();
+  }
+
+  /** Resolves when not too many batches wait to be written down, or `abort` fires. */
+  async room(abort: AbortSignal): Promise<void> {
+    while (this.pending.length >= MAX_PENDING && !abort.aborted)
+      await sleep(LOOK_MS, undefined, { signal: abort }).catch(() => undefined);
   }
 
   /** Deletes failed entries for good and writes down that they were; returns how many. */
