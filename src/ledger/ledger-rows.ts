@@ -92,13 +92,17 @@ export function addRow(sums: Map<string, LedgerRow>, row: LedgerRow): void {
  * @param stored rows of the batch's INSERT
  */
 export function rowsOfBatch({ scope, signal, entries, items }: IngestBatch, stored: number): LedgerRow[] {
-  const latest = entries.reduce((ms, { receivedAtMs }) => Math.max(ms, receivedAtMs), 0);
-  const rows = entries.flatMap((entry): LedgerRow[] => {
-    const at = { scope, signal, atMs: entry.receivedAtMs, reason: '' };
-    const received: LedgerRow = { ...at, outcome: 'received', items: entry.items };
-    return [received, { ...at, outcome: 'stored', items: entry.items }, ...rejectedRows(at, entry.reasons)];
-  });
-  rows.push({ scope, signal, atMs: latest, outcome: 'stored', reason: '', items: stored - items });
+  const itemsIn = new Map<number, number>();
+  const rows: LedgerRow[] = [];
+  for (const { receivedAtMs, items, reasons } of entries) {
+    const atMs = minuteOf(receivedAtMs);
+    itemsIn.set(atMs, (itemsIn.get(atMs) ?? 0) + items);
+    if (reasons) rows.push(...rejectedRows({ scope, signal, atMs }, reasons));
+  }
+  const at = { scope, signal, reason: '' };
+  for (const [atMs, items] of itemsIn)
+    rows.push({ ...at, atMs, outcome: 'received', items }, { ...at, atMs, outcome: 'stored', items });
+  rows.push({ ...at, atMs: Math.max(...itemsIn.keys()), outcome: 'stored', items: stored - items });
   return rows;
 }
 
