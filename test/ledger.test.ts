@@ -23,7 +23,7 @@ const STEPS: [Failpoint, number][] = [
   ['batch-planned', 4],
   ['insert-finished', 2],
   ['ledger-written', 1],
-  ['ledger-written', 3],
+  ['ledger-written', 2],
   ['batch-done', 2],
 ];
 
