@@ -8,6 +8,7 @@ import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
 import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
+import { LedgerModule } from './ledger/ledger.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
@@ -37,6 +38,7 @@ export class AppModule {
         EdgeModule,
         IngestModule,
         QueueModule,
+        LedgerModule,
         ConnectionsModule,
         CacheModule,
         AnswersModule,

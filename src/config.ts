@@ -174,6 +174,11 @@ const SETTINGS = {
     default: '30',
     meaning: 'telemetry older than this is refused on arrival (days)',
   },
+  CANARY_INTERVAL_MS: {
+    schema: integer(0, 3_600_000),
+    default: '10000',
+    meaning: 'how often the program sends itself an item and waits until it is seen (ms); 0: never',
+  },
   FAILPOINT: {
     schema: z.string().regex(/^[a-z-]+(:\d+)?$/, 'a step, or step:count'),
     meaning: 'for tests: kill this process at a named step of the ingest pipeline',

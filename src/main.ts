@@ -18,6 +18,7 @@ import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
+import { Canary } from './ledger/canary.js';
 import { createLogger } from './log.js';
 import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
 
@@ -50,6 +51,7 @@ export async function start(config: Config): Promise<Running> {
     const otlpGrpc = app.get(OtlpGrpc);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
+      await app.get(Canary).stop();
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
@@ -62,7 +64,10 @@ export async function start(config: Config): Promise<Running> {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
       const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
       const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
-      if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
+      if (config.TF_ROLES.has('worker')) {
+        app.get(IngestionWorker).start();
+        app.get(Canary).start();
+      }
       // When nothing can stop the start any more: the password is told once, and must not be lost.
       const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
       return {

@@ -153,6 +153,10 @@ export class EmbeddedDriver implements ClickHouseDriver {
     );
   }
 
+  async insertValues(sql: string): Promise<void> {
+    await this.inserts.run((session) => this.statement(session, sql));
+  }
+
   stats(): ClickHouseStats {
     return {
       driver: 'embedded',
@@ -231,7 +235,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
   }
 
   /** client.insert(): the rows go through a file, since the engine takes them from no stream. */
-  private async insertValues(parameters: InsertParameters): Promise<void> {
+  private async insertStream(parameters: InsertParameters): Promise<void> {
     const file = join(this.scratchDirectory, 'tmp', `insert-${randomUUID()}`);
     try {
       await writeFile(file, parameters.values);
@@ -264,7 +268,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
         return { stream: Readable.from([Buffer.from(result.bytes())]), ...responseHead(idOf(parameters)) };
       },
       insert: async (parameters) => {
-        await this.insertValues(parameters);
+        await this.insertStream(parameters);
         return responseHead(idOf(parameters));
       },
       ping: async (parameters) => {

@@ -40,6 +40,7 @@ export interface ClickHouseDriver {
   ensureDatabase(): Promise<void>;
   command(sql: string): Promise<void>;
   insertNative(insert: NativeInsert): Promise<void>;
+  insertValues(sql: string): Promise<void>;
   stats(): ClickHouseStats;
   close(): Promise<void>;
 }
@@ -111,6 +112,15 @@ export class ClickHouse {
    */
   insertNative(insert: NativeInsert): Promise<void> {
     return this.driver.insertNative(insert);
+  }
+
+  /**
+   * Runs one `INSERT … VALUES` of a few rows. It waits behind inserts alone, never behind reads, DDL or whatever `command` runs.
+   *
+   * @throws isRetryable() tells whether the same insert may succeed later or the data is at fault
+   */
+  insertValues(sql: string): Promise<void> {
+    return this.driver.insertValues(sql);
   }
 
   /** Creates the database if it is missing. */

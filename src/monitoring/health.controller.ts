@@ -6,6 +6,7 @@ import { Postgres } from '../connections/postgres.js';
 import { Redis } from '../connections/redis.js';
 import { Public } from '../edge/scope.guard.js';
 import { ApiRoute } from '../http/api-route.js';
+import { Freshness } from '../ledger/freshness.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 
 const alive = z.object({ status: z.literal('up') });
@@ -27,6 +28,7 @@ export class HealthController {
     @Inject(Postgres) private readonly postgres: Postgres,
     @Inject(Redis) private readonly redis: Redis | undefined,
     @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
+    @Inject(Freshness) private readonly freshness: Freshness,
   ) {}
 
   @ApiRoute({ summary: 'Is the process alive', response: alive })
@@ -49,6 +51,7 @@ export class HealthController {
       this.postgres.health(),
       this.redis?.health(),
     ]);
+    const ingest = this.freshness.health(Date.now());
     const up = clickhouse.status === 'up' && postgres.status === 'up';
     reply.status(up ? 200 : 503);
     return {
@@ -58,6 +61,7 @@ export class HealthController {
         postgres,
         ...(redis && { redis: redis.status === 'up' ? redis : { ...redis, degraded: WITHOUT_REDIS } }),
         queue: { status: 'up', ...this.queue.stats() },
+        ...(ingest && { ingest }),
       },
     };
   }

@@ -104,6 +104,8 @@ export const ROUTES: Readonly<Record<string, Row>> = {
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
 
+  'get /api/v1/ledger': { takes: 'read', data: 'sums' },
+
   'get /api/v1/cache': { takes: 'admin', figures: true },
   'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },
 
