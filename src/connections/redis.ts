@@ -87,6 +87,11 @@ export class Redis {
     return this.connections;
   }
 
+  /** For a library that speaks Redis by itself; what it sends belongs into `request`. */
+  get raw(): Client {
+    return this.client;
+  }
+
   /** Milliseconds until the next attempt to connect; grows from 50 ms to 2 s. */
   nextRetryMs(): number {
     return Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** Math.min(this.failures++, 10));

@@ -1,0 +1,15 @@
+import pino from 'pino';
+import { BullMqJobs } from '../../src/jobs/bullmq-jobs.js';
+import { allQueues, workInChild } from '../../src/jobs/job-queues.suite.js';
+import type { QueueNumbers } from '../../src/queue-numbers.js';
+
+/** A process with the queues on Redis: `url numbers`. */
+const [url, numbers] = process.argv.slice(2);
+const jobs = await BullMqJobs.open({
+  url,
+  database: 2,
+  numbers: allQueues(JSON.parse(numbers) as QueueNumbers),
+  log: pino({ level: 'silent' }),
+  times: { lockMs: 1_000, checkMs: 250 },
+});
+workInChild(jobs);
