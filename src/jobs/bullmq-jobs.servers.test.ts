@@ -29,7 +29,8 @@ jobQueuesContract('BullMQ', async () => {
         database: 2,
         numbers: allQueues(numbers),
         log,
-        times: { lockMs: 1_000, checkMs: 250 },
+        times: { lockMs: 4_000, checkMs: 500 },
+        requestMs: 10_000,
       });
       opened.push(jobs);
       return jobs;

@@ -28,8 +28,8 @@ import { type CheckedJob, checkJobs, checkName, checkPayload } from './new-jobs.
 /** A worker that is silent for 30 s has lost its jobs; within 5 s more somebody sees it. */
 const LOCK_TIMES: LockTimes = { lockMs: 30_000, checkMs: 5_000 };
 /** Jobs added in one transaction, and on the way at once: all of them have to be answered within 200 ms. */
-const LOT = 100;
-const MAX_ON_THE_WAY = 500;
+const LOT = 50;
+const MAX_ON_THE_WAY = 200;
 const COUNT_MS = 200;
 const STACK_LINES = 10;
 /** Old jobs dropped at a time. */
@@ -48,8 +48,9 @@ export interface BullMqOptions {
   database: number;
   numbers: AllQueueNumbers;
   log: Pick<Logger, 'warn' | 'info' | 'error'>;
-  /** Shorter ones are for tests. */
+  /** Others are for tests. */
   times?: LockTimes;
+  requestMs?: number;
 }
 
 type Transaction = { runCommand(name: string, args: unknown[]): unknown };
@@ -80,14 +81,13 @@ export class BullMqJobs implements JobQueues {
       this.queues.set(name, newQueue(name, redis));
       this.tickQueues.set(name, newQueue(name, scheduling));
     }
-    const add = this.addTicks.bind(this);
-    this.repeating = new BullMqRepeats(redis, scheduling, add, QUEUE_NAMES, options.log);
+    this.repeating = new BullMqRepeats(redis, scheduling, this.addTicks.bind(this), QUEUE_NAMES, options.log);
   }
 
   /** Waits a little for Redis, and goes on without: it is connected to in the background. */
   static async open(options: BullMqOptions): Promise<BullMqJobs> {
-    const { url, database, log } = options;
-    const open = (of: Pick<Logger, 'warn' | 'info'>) => openRedis(url, { database, log: of });
+    const { url, database, log, requestMs: timeoutMs } = options;
+    const open = (of: Pick<Logger, 'warn' | 'info'>) => openRedis(url, { database, log: of, timeoutMs });
     const jobs = new BullMqJobs(options, open(log), open(QUIET));
     for (const deadline = Date.now() + CONNECT_MS; !jobs.redis.isUp && Date.now() < deadline; )
       await sleep(10);
@@ -287,7 +287,7 @@ export class BullMqJobs implements JobQueues {
 /** Fails at once while Redis is away: it neither waits for the connection nor asks anything of it by itself. */
 function newQueue(name: QueueName, redis: Redis): Queue {
   const options = { prefix: PREFIX, skipVersionCheck: true, skipWaitingForReady: true };
-  return new Queue(name, { connection: redis.raw, ...options }).on('error', () => undefined);
+  return new Queue(name, { connection: redis.client, ...options }).on('error', () => undefined);
 }
 
 async function orUnavailable<T>(work: Promise<T>): Promise<T> {

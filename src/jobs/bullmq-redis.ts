@@ -1,5 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis as Client } from 'ioredis';
+import { Redis as Client, ReplyError } from 'ioredis';
+import type { Logger } from 'pino';
+import type { Health } from '../connections/clickhouse.js';
+import type { Redis } from '../connections/redis.js';
+import { StartupError } from '../errors.js';
 
 const MIN_RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;
@@ -63,5 +67,78 @@ export class Turns {
 
   private fits(size: number): boolean {
     return this.onTheWay === 0 || this.onTheWay + size <= this.max;
+  }
+}
+
+/**
+ * What would lose jobs, in the words of Redis' own settings; empty when it is as durable as it can be. Where CONFIG is forbidden, as with many
+ * providers, INFO tells the same.
+ *
+ * @throws Error when Redis does not answer, or tells neither
+ */
+export async function volatileSettings(client: Client): Promise<string[]> {
+  const { policy, isAppending } = await readSettings(client);
+  const problems: string[] = [];
+  if (policy !== 'noeviction')
+    problems.push(`maxmemory-policy is ${policy}: it may evict jobs; expected noeviction`);
+  if (!isAppending)
+    problems.push(
+      'appendonly is off: what was added since the last snapshot is lost when it ends; expected yes',
+    );
+  return problems;
+}
+
+async function readSettings(client: Client): Promise<{ policy: string | undefined; isAppending: boolean }> {
+  try {
+    const [, policy] = (await client.config('GET', 'maxmemory-policy')) as string[];
+    const [, appendonly] = (await client.config('GET', 'appendonly')) as string[];
+    if (policy !== undefined && appendonly !== undefined)
+      return { policy, isAppending: appendonly === 'yes' };
+  } catch (error) {
+    if (!(error instanceof ReplyError)) throw error;
+  }
+  const [memory, persistence] = [await client.info('memory'), await client.info('persistence')];
+  const read = (text: string, name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1];
+  return { policy: read(memory, 'maxmemory_policy'), isAppending: read(persistence, 'aof_enabled') === '1' };
+}
+
+/** Looks at each new connection whether Redis keeps what it is given: after a failover it may be another server. */
+export class RedisDurability {
+  /** Why jobs may be lost; empty when they are safe, or nothing is known yet. */
+  problems: string[] = [];
+
+  /** @param isAllowed REDIS_ALLOW_VOLATILE: it is said, and nothing is refused */
+  constructor(
+    private readonly redis: Redis,
+    private readonly isAllowed: boolean,
+    private readonly log: Pick<Logger, 'warn' | 'error'>,
+  ) {
+    redis.client.on('ready', () => void this.look());
+  }
+
+  async look(): Promise<void> {
+    try {
+      this.problems = await this.redis.background(volatileSettings);
+    } catch (error) {
+      if (!(error instanceof ReplyError)) return;
+      this.problems = [`its settings cannot be read: ${(error as Error).message}`];
+    }
+    if (this.problems.length === 0) return;
+    if (this.isAllowed) this.log.warn(this.sentence);
+    else this.log.error(this.sentence);
+  }
+
+  /** @throws StartupError */
+  check(): void {
+    if (this.problems.length > 0 && !this.isAllowed) throw new StartupError(this.sentence);
+  }
+
+  health(): Health {
+    if (this.problems.length > 0 && !this.isAllowed) return { status: 'down', detail: this.sentence };
+    return { status: 'up' };
+  }
+
+  private get sentence(): string {
+    return `REDIS_URL: jobs may be lost in this Redis: ${this.problems.join('; ')}. REDIS_ALLOW_VOLATILE=1 accepts that`;
   }
 }

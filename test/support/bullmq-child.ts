@@ -10,6 +10,7 @@ const jobs = await BullMqJobs.open({
   database: 2,
   numbers: allQueues(JSON.parse(numbers) as QueueNumbers),
   log: pino({ level: 'silent' }),
-  times: { lockMs: 1_000, checkMs: 250 },
+  times: { lockMs: 4_000, checkMs: 500 },
+  requestMs: 10_000,
 });
 workInChild(jobs);
