@@ -81,7 +81,7 @@ export class Redis {
 
   /** False while asking would be in vain. */
   get isUp(): boolean {
-    return this.client.status === 'ready' && !this.isGivenUp;
+    return this.client.status === 'ready' && this.client.stream.writable && !this.isGivenUp;
   }
 
   /** Which connection it is since the start, from 1; after another the server may be another too. */

@@ -20,7 +20,7 @@ import type {
 /** What a job of the suite says: `act` is what its handler does in a child process. */
 const PAYLOAD = z.strictObject({
   n: z.int(),
-  act: z.enum(['slow', 'hang', 'die']).optional(),
+  act: z.enum(['quick', 'slow', 'hang', 'die']).optional(),
 });
 type Payload = z.output<typeof PAYLOAD>;
 const QUEUE = { name: 'cleanup', payload: PAYLOAD } satisfies JobQueue<Payload>;

@@ -3,8 +3,8 @@ import { BullMqJobs } from '../../src/jobs/bullmq-jobs.js';
 import { allQueues, workInChild } from '../../src/jobs/job-queues.suite.js';
 import type { QueueNumbers } from '../../src/queue-numbers.js';
 
-/** A process with the queues on Redis: `url numbers`. */
-const [url, numbers] = process.argv.slice(2);
+/** A process with the queues on Redis, that works or schedules: `url numbers [schedule]`. */
+const [url, numbers, role] = process.argv.slice(2);
 const jobs = await BullMqJobs.open({
   url,
   database: 2,
@@ -13,4 +13,7 @@ const jobs = await BullMqJobs.open({
   times: { lockMs: 4_000, checkMs: 500 },
   requestMs: 10_000,
 });
-workInChild(jobs);
+if (role === 'schedule') {
+  jobs.schedule();
+  process.stdout.write('schedules\n');
+} else workInChild(jobs);
