@@ -120,7 +120,11 @@ export async function retryJobs(redis: Redis, queue: Queue, ids: readonly string
           // Of a job that ended its process too, and of the one that was failed for it: a retry is a new start.
           const isFailed = (await client.zscore(bullKey(queue.name as QueueName, 'failed'), id)) !== null;
           if (!isFailed) return 0;
-          await client.multi().hset(key, 'tf:back', Date.now()).hdel(key, 'stc', 'defa', 'stacktrace').exec();
+          await client
+            .multi()
+            .hset(key, 'tf:back', Date.now())
+            .hdel(key, 'stc', 'tf:alone', 'stacktrace')
+            .exec();
           const job = await queue.getJob(id);
           if (!job) return 0;
           return backend

@@ -4,14 +4,16 @@ import type { Redis as Client } from 'ioredis';
 import type { Logger } from 'pino';
 import { PermanentError } from '../errors.js';
 import type { QueueNumbers } from '../queue-numbers.js';
-import { fromBullId, PREFIX, tickOf } from './bullmq-keys.js';
+import { bullKey, fromBullId, PREFIX, tickOf } from './bullmq-keys.js';
 import type { JobCounts } from './bullmq-reader.js';
 import type { JobHandler, JobQueue } from './job-queue.js';
 import { asError, readPayload } from './new-jobs.js';
 
 const WINDOW_MS = 1_000;
-/** A job comes back this often from a worker that is gone; the next time it is taken for the reason. */
-const MAX_CRASHES = 1;
+/** BullMQ's own limit, which counts against all that ran beside the culprit; ours is the mark below. */
+const MAX_STALLED = 1_000_000;
+/** Set on a job that is the only suspect running in its process. */
+const ALONE = 'tf:alone';
 /** Until a suspect is looked at again while another one runs. */
 const SUSPECT_PAUSE_MS = 250;
 /** For jobs to heed their signal. */
@@ -48,8 +50,12 @@ export class SuspectLane {
   /** @param maxMs after it a suspect has shown that it does not end the process at once, and the next one may run */
   constructor(private readonly maxMs: number) {}
 
-  /** Undefined while another one is in it; else what to call on leaving. */
-  enter(): (() => void) | undefined {
+  /**
+   * Undefined while another one is in it; else what to call on leaving.
+   *
+   * @param shown is called when its time is over
+   */
+  enter(shown: () => void): (() => void) | undefined {
     if (this.holder) return undefined;
     const holder = Symbol('suspect');
     this.holder = holder;
@@ -57,7 +63,10 @@ export class SuspectLane {
       clearTimeout(timer);
       if (this.holder === holder) this.holder = undefined;
     };
-    const timer = setTimeout(leave, this.maxMs).unref();
+    const timer = setTimeout(() => {
+      leave();
+      shown();
+    }, this.maxMs).unref();
     return leave;
   }
 }
@@ -90,7 +99,7 @@ export class QueueWorker<P> {
       limiter: { max: numbers.perSecond, duration: WINDOW_MS },
       lockDuration: context.times.lockMs,
       stalledInterval: context.times.checkMs,
-      maxStalledCount: MAX_CRASHES,
+      maxStalledCount: MAX_STALLED,
       removeOnComplete: { count: numbers.keepDone, age: Math.ceil(numbers.keepDoneMs / 1000) },
       removeOnFail: { count: numbers.keepFailed, age: Math.ceil(numbers.keepFailedMs / 1000) },
       runRetryDelay: FETCH_RETRY_MS,
@@ -144,11 +153,34 @@ export class QueueWorker<P> {
   private async process(job: Job, token: string): Promise<unknown> {
     if (this.isClosing) return this.giveBack(job, token);
     const isSuspect = job.stalledCounter > 0;
-    const leave = isSuspect ? this.context.lane.enter() : undefined;
+    const leave = isSuspect ? this.context.lane.enter(() => void this.acquit(job)) : undefined;
     if (isSuspect && !leave) {
       await job.moveToDelayed(Date.now() + SUSPECT_PAUSE_MS, token);
       throw new DelayedError();
     }
+    try {
+      if (!isSuspect) return await this.run(job, token);
+      await this.accuse(job);
+      // In any case before what became of it is noted: it has not ended the process.
+      return await this.run(job, token).finally(() => this.acquit(job));
+    } finally {
+      leave?.();
+    }
+  }
+
+  /** @throws UnrecoverableError when its worker was lost before while it ran alone */
+  private async accuse(job: Job): Promise<void> {
+    const isFirst = await this.context.client.hsetnx(bullKey(this.queue.name, job.id!), ALONE, 1);
+    if (isFirst === 0) throw new UnrecoverableError('Its worker was lost twice while it ran');
+  }
+
+  private async acquit(job: Job): Promise<void> {
+    await this.context.client
+      .hdel(bullKey(this.queue.name, job.id!), ALONE)
+      .catch((error) => this.tell(error));
+  }
+
+  private async run(job: Job, token: string): Promise<unknown> {
     let drop!: () => void;
     const dropped = new Promise<never>((_, reject) => (drop = () => reject(new Error('dropped'))));
     const taken: Taken = { controller: new AbortController(), isLost: false, drop };
@@ -162,7 +194,6 @@ export class QueueWorker<P> {
       if (taken.controller.signal.aborted) return await this.giveBack(job, token);
       return this.fail(asError(thrown));
     } finally {
-      leave?.();
       this.taken.delete(job.id!);
     }
   }
