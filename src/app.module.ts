@@ -8,6 +8,7 @@ import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
 import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
 import { LedgerModule } from './ledger/ledger.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
@@ -39,6 +40,7 @@ export class AppModule {
         IngestModule,
         QueueModule,
         LedgerModule,
+        JobsModule,
         ConnectionsModule,
         CacheModule,
         AnswersModule,
