@@ -11,7 +11,8 @@ export type Failpoint =
   | 'insert-started'
   | 'insert-finished'
   | 'batch-done'
-  | 'segment-deleted';
+  | 'segment-deleted'
+  | 'jobs-snapshot-written';
 
 let armed: string | undefined;
 let passesLeft = 0;
