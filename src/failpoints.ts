@@ -11,8 +11,7 @@ export type Failpoint =
   | 'insert-started'
   | 'insert-finished'
   | 'batch-done'
-  | 'segment-deleted'
-  | 'jobs-snapshot-written';
+  | 'segment-deleted';
 
 let armed: string | undefined;
 let passesLeft = 0;

@@ -1,5 +1,5 @@
 import type { QueueName, QueueNumbers } from '../queue-numbers.js';
-import type { CronLine, TickRange } from './cron-line.js';
+import { type TickRange, Ticks } from './fired-ticks.js';
 import { type Job, type JobClock, weightOf } from './disk-job.js';
 import { Fifo } from './fifo.js';
 import { Heap } from './heap.js';
@@ -7,12 +7,18 @@ import type { JobState } from './job-queue.js';
 
 export interface DiskRepeat {
   cron: string;
-  line: CronLine;
+  ticks: Ticks;
   /** The payload as JSON. */
   text: string;
   fired: TickRange[];
   /** A job for a tick is on its way to the disk. */
   isFiring: boolean;
+  /** When this process looked last whether a tick has come, monotonic clock; undefined: not yet. */
+  lookedAtMs: number | undefined;
+}
+
+export function diskRepeat(cron: string, text: string, fired: TickRange[]): DiskRepeat {
+  return { cron, ticks: new Ticks(cron), text, fired, isFiring: false, lookedAtMs: undefined };
 }
 
 /** Any number is a priority: those that nobody uses any more are dropped from time to time. */
@@ -83,6 +89,7 @@ export class JobBook {
     this.busyMs += busyMs;
     this.move(job, 'completed', () => {
       job.finishedAtMs = atMs;
+      job.reason = undefined;
       job.result = result;
     });
     this.trim();
@@ -122,6 +129,7 @@ export class JobBook {
         job.attempts = 0;
         job.deaths = 0;
         job.finishedAtMs = 0;
+        job.reason = undefined;
         job.progress = undefined;
       });
     }
@@ -142,15 +150,13 @@ export class JobBook {
 
   /** The job of that id, if it is still kept. */
   find(id: string): Job | undefined {
-    this.promote();
-    this.trim();
+    this.tidy();
     return this.ids.get(id);
   }
 
   /** Jobs of a state, in the order of `JobQueues.list`. */
   list(state: JobState, offset: number, limit: number): Job[] {
-    this.promote();
-    this.trim();
+    this.tidy();
     const jobs: Job[] = [];
     let seen = 0;
     for (const job of this.inOrder(state)) {
@@ -195,6 +201,12 @@ export class JobBook {
       job.dueAtMs = 0;
       this.place(job);
     }
+  }
+
+  /** What time alone has changed: delayed jobs that are due wait, old ones are forgotten. */
+  tidy(): void {
+    this.promote();
+    this.trim();
   }
 
   private move(job: Job, state: JobState, change: () => void, delayMs = 0): void {

@@ -1,4 +1,3 @@
-import { reach } from '../failpoints.js';
 import type { Report } from '../journal/report.js';
 import type { Segment } from '../journal/segment.js';
 import type { JobBook } from './disk-job-book.js';
@@ -86,7 +85,6 @@ export class JobCompaction {
     await log.commit(['end', lastNumber()]);
     this.bytesBefore = log.journal.appendedBytes;
     this.snapshotBytes = this.bytesBefore - appendedBefore;
-    reach('jobs-snapshot-written');
     await this.removeBefore(first.sequence);
   }
 
@@ -128,7 +126,6 @@ export class JobCompaction {
       if (segment.sequence >= sequence || pinned.has(segment)) continue;
       await segment.remove();
       log.segments.splice(log.segments.indexOf(segment), 1);
-      reach('segment-deleted');
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { QueueName } from '../queue-numbers.js';
-import type { TickRange } from './cron-line.js';
+import type { TickRange } from './fired-ticks.js';
 import type { Job } from './disk-job.js';
 
 /**

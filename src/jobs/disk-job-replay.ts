@@ -1,9 +1,10 @@
 import { type JournalRecord, RECORD_VERSION } from '../journal/record.js';
 import type { Report } from '../journal/report.js';
 import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
-import { CronLine, type TickRange, withFired } from './cron-line.js';
+import { checkCron } from './cron.js';
+import { joined, type TickRange, withFired } from './fired-ticks.js';
 import { type Job, type JobClock, newJob } from './disk-job.js';
-import type { JobBook } from './disk-job-book.js';
+import { diskRepeat, type JobBook } from './disk-job-book.js';
 import { decodeEvents, EVENTS, type JobEvent } from './disk-job-records.js';
 import { Fifo } from './fifo.js';
 import type { AllQueueNumbers } from './job-queue.js';
@@ -80,7 +81,8 @@ export class JobReplay {
       book.busyMs = queue.busyMs;
       for (const [key, { cron, text, fired }] of queue.repeats) {
         try {
-          book.repeats.set(key, { cron, line: new CronLine(cron), text, fired, isFiring: false });
+          checkCron(cron, wallMs);
+          book.repeats.set(key, diskRepeat(cron, text, fired));
         } catch (error) {
           report({ kind: 'problem', message: `Repetition ${key} of ${name} is dropped`, error });
         }
@@ -127,7 +129,10 @@ export class JobReplay {
         return true;
       case 'repeat': {
         const [, queue, key, cron, text, fired] = event;
-        this.queue(queue).repeats.set(key, { cron, text, fired, isOld: false });
+        const { repeats } = this.queue(queue);
+        // A tick may have been on its way to the disk when a snapshot said this.
+        const all = joined([...(repeats.get(key)?.fired ?? []), ...fired]);
+        repeats.set(key, { cron, text, fired: all, isOld: false });
         return true;
       }
       case 'unrepeat':
@@ -178,6 +183,7 @@ export class JobReplay {
     job.state = 'completed';
     job.finishedAtMs = atMs;
     job.progress = progress ?? undefined;
+    job.reason = undefined;
     job.result = result ?? undefined;
     this.keepDone(job);
   }
@@ -214,6 +220,7 @@ export class JobReplay {
     job.deaths = 0;
     job.dueAtMs = 0;
     job.finishedAtMs = 0;
+    job.reason = undefined;
     job.progress = undefined;
   }
 

@@ -1,9 +1,9 @@
 import { AppError, PermanentError } from '../errors.js';
-import type { Report } from '../journal/report.js';
 import type { Job, JobClock } from './disk-job.js';
 import type { JobBook } from './disk-job-book.js';
 import type { JobLog } from './disk-job-log.js';
 import type { JobHandler, JobQueue, RunningJob } from './job-queue.js';
+import { asError, readPayload } from './new-jobs.js';
 import type { RunningTable } from './running-table.js';
 import { StartRate } from './start-rate.js';
 import type { SuspectTurn } from './suspect-turn.js';
@@ -14,7 +14,6 @@ export interface WorkerHost {
   table: RunningTable | undefined;
   clock: JobClock;
   suspects: SuspectTurn;
-  report: Report;
 }
 
 const MAX_TIMER_MS = 60_000;
@@ -149,9 +148,7 @@ export class JobWorker {
     const startedMs = this.host.clock.monotonicMs();
     let result: string | undefined;
     try {
-      const payload = this.queue.payload.safeParse(JSON.parse(job.text));
-      if (!payload.success) throw new PermanentError(`Its payload is not this queue's: ${payload.error.message}`);
-      running.payload = payload.data;
+      running.payload = readPayload(this.queue, JSON.parse(job.text));
       result = toJson(await this.handler(running));
     } catch (error) {
       if (!running.isOver) this.failed(job, error);
@@ -168,7 +165,7 @@ export class JobWorker {
 
   private failed(job: Job, error: unknown): void {
     const { tries, firstBackoffMs } = this.book.numbers;
-    const reason = String((error as Error | undefined)?.message ?? error).slice(0, MAX_REASON_CHARS);
+    const reason = asError(error).message.slice(0, MAX_REASON_CHARS);
     const attempts = job.attempts + 1;
     const atMs = this.host.clock.wallMs();
     if (error instanceof PermanentError || attempts >= tries) {

@@ -1,10 +1,12 @@
 import type { Report } from '../journal/report.js';
-import { isFired } from './cron-line.js';
+import { isFired, type TickRange, Ticks } from './fired-ticks.js';
 import type { JobClock } from './disk-job.js';
 import type { DiskRepeat, JobBook } from './disk-job-book.js';
 
 /** The wall clock may be put forward at any time, and no timer tells. */
 const LOOK_MS = 1000;
+/** A process that stood still so long makes up for each tick; what was missed for longer is made up for once. */
+const MAX_STALL_MS = 60_000;
 
 export interface RepeatHost {
   books: Iterable<JobBook>;
@@ -15,8 +17,8 @@ export interface RepeatHost {
 }
 
 /**
- * Adds repeated jobs as their ticks come. What is due is the last tick that has passed, unless it was added before: so
- * ticks that were missed are made up for once, and a clock that is put back brings nothing twice.
+ * Adds repeated jobs as their ticks come. Whether a tick has come is a question to the wall clock, for how long somebody
+ * was looking one to the monotonic clock: so a clock that is put forward brings one job, and one put back none twice.
  */
 export class RepeatTimer {
   private timer: NodeJS.Timeout | undefined;
@@ -42,26 +44,47 @@ export class RepeatTimer {
     let waitMs = LOOK_MS;
     for (const book of this.host.books) {
       for (const [key, repeat] of book.repeats) {
-        const tickMs = repeat.line.lastAt(nowMs);
-        if (!repeat.isFiring && !isFired(repeat.fired, tickMs)) this.fire(book, key, repeat, tickMs);
-        waitMs = Math.min(waitMs, repeat.line.nextAfter(nowMs) - nowMs);
+        if (!repeat.isFiring) void this.fire(book, key, repeat, nowMs);
+        waitMs = Math.min(waitMs, repeat.ticks.after(nowMs) - nowMs);
       }
     }
     this.timer = setTimeout(() => this.look(), Math.max(1, waitMs));
   }
 
-  private fire(book: JobBook, key: string, repeat: DiskRepeat, tickMs: number): void {
+  private async fire(book: JobBook, key: string, repeat: DiskRepeat, nowMs: number): Promise<void> {
+    const before = repeat.lookedAtMs;
+    repeat.lookedAtMs = this.host.clock.monotonicMs();
+    const sinceMs = before === undefined ? 0 : Math.min(repeat.lookedAtMs - before, MAX_STALL_MS);
+    const due = dueTicks(repeat.ticks, repeat.fired, nowMs, sinceMs);
+    if (due.length === 0) return;
     repeat.isFiring = true;
-    this.host
-      .fire(book, key, repeat, tickMs)
-      // It is due until it is added: the next look tries again.
-      .catch((error) => {
-        if (!this.isRunning) return;
-        const message = `Cannot add the job ${key}:${tickMs} of ${book.name} yet`;
-        this.host.report({ kind: 'problem', message, error });
-      })
-      .finally(() => {
-        repeat.isFiring = false;
-      });
+    try {
+      for (const tickMs of due) await this.host.fire(book, key, repeat, tickMs);
+    } catch (error) {
+      // They are due until they are added: the next look tries again.
+      repeat.lookedAtMs = before;
+      const message = `Cannot add a job of the repetition ${key} of ${book.name} yet`;
+      if (this.isRunning) this.host.report({ kind: 'problem', message, error });
+    } finally {
+      repeat.isFiring = false;
+    }
   }
+}
+
+/**
+ * The ticks to be added now: each that came within the last `sinceMs`, during which somebody looked, or else the last one
+ * that passed; without those that were added before.
+ */
+export function dueTicks(
+  ticks: Ticks,
+  fired: readonly TickRange[],
+  nowMs: number,
+  sinceMs: number,
+): number[] {
+  const due: number[] = [];
+  const last = ticks.until(nowMs);
+  for (let tickMs = last; tickMs > nowMs - sinceMs; tickMs = new Ticks(ticks.cron).until(tickMs - 1))
+    if (!isFired(fired, tickMs)) due.unshift(tickMs);
+  if (due.length === 0 && !isFired(fired, last)) due.push(last);
+  return due;
 }

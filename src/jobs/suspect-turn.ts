@@ -30,4 +30,10 @@ export class SuspectTurn {
     clearTimeout(this.timer);
     this.onFree();
   }
+
+  /** For the end. */
+  stop(): void {
+    clearTimeout(this.timer);
+    this.holder = undefined;
+  }
 }
