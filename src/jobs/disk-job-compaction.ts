@@ -58,22 +58,28 @@ export class JobCompaction {
       });
   }
 
-  /** Begins nothing new, and resolves when nothing is being written or deleted. */
-  async stop(): Promise<void> {
+  /** Begins nothing new. */
+  stop(): void {
     this.isStopped = true;
+  }
+
+  /** Resolves when nothing is being written or deleted. */
+  async idle(): Promise<void> {
     await this.running;
   }
 
   private isWorthIt(): boolean {
     const { log, books, minDeadBytes, pinned } = this.options;
     if (performance.now() < this.notBeforeMs) return false;
-    if (log.segments.length - pinned.size > MAX_SEGMENTS) return true;
     // Whatever was estimated: not again before as much was written as the last snapshot took.
     const since = log.journal.appendedBytes - this.bytesBefore;
     if (this.bytesBefore > 0 && since < minDeadBytes + this.snapshotBytes) return false;
+    const { bytes } = log;
+    // Each start begins a file, however little is written.
+    if (log.segments.length - pinned.size > MAX_SEGMENTS && bytes < minDeadBytes) return true;
     let live = 0;
     for (const book of books) live += book.weight;
-    return log.bytes - live > Math.max(minDeadBytes, live);
+    return bytes - live > Math.max(minDeadBytes, live);
   }
 
   private async run(): Promise<void> {
@@ -124,6 +130,7 @@ export class JobCompaction {
     const { log, pinned } = this.options;
     for (const segment of [...log.segments]) {
       if (segment.sequence >= sequence || pinned.has(segment)) continue;
+      if (this.isStopped) return;
       await segment.remove();
       log.segments.splice(log.segments.indexOf(segment), 1);
     }

@@ -127,6 +127,11 @@ export class JobLog {
     this.journal.stop();
   }
 
+  /** Closes all files. */
+  async release(): Promise<void> {
+    for (const segment of this.segments) await segment.release();
+  }
+
   /** Hands what has gathered to the journal. */
   flush(): void {
     const entries = this.entries;

@@ -213,8 +213,10 @@ export class DiskJobQueues implements JobQueues {
     clearTimeout(timer);
     for (const worker of workers) worker.release();
     this.suspects.stop();
-    await compaction.stop();
+    compaction.stop();
     await log.close();
+    await compaction.idle();
+    await log.release();
     await table?.close(settings.fs, settings.directory);
   }
 

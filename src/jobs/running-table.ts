@@ -30,6 +30,7 @@ export class RunningTable {
   private last: Promise<void> = Promise.resolve();
   private next: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
 
   private constructor(
     private readonly file: OpenFile,
@@ -86,6 +87,7 @@ export class RunningTable {
   unmark(slot: number): void {
     this.set(slot, 0);
     this.free.push(slot);
+    if (this.isClosed) return;
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       void this.written();
@@ -105,8 +107,10 @@ export class RunningTable {
 
   /** For an orderly end: nothing was running. */
   async close(fs: FileSystem, directory: string): Promise<void> {
+    this.isClosed = true;
     clearTimeout(this.timer);
-    await this.written();
+    await this.last;
+    await this.next;
     await this.file.close();
     await removeIfThere(fs, join(directory, FILE)).catch(this.onProblem);
   }
@@ -121,7 +125,7 @@ export class RunningTable {
 
   private async write(): Promise<void> {
     const from = this.dirtyFrom;
-    if (from >= this.dirtyTo) return;
+    if (from >= this.dirtyTo || this.isClosed) return;
     // A copy: the slots change while the disk is at work.
     const bytes = Buffer.from(this.slots.subarray(from, this.dirtyTo));
     this.dirtyFrom = Number.POSITIVE_INFINITY;

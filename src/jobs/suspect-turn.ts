@@ -20,7 +20,7 @@ export class SuspectTurn {
 
   take(job: Job): void {
     this.holder = job;
-    this.timer = setTimeout(() => this.giveUp(job), LONG_ENOUGH_MS);
+    this.timer = setTimeout(() => this.giveUp(job), LONG_ENOUGH_MS).unref();
   }
 
   /** Nothing happens when it is not its turn. */

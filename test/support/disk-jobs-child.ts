@@ -8,3 +8,5 @@ const [directory, text] = process.argv.slice(2);
 const numbers = JSON.parse(text) as QueueNumbers;
 const all = Object.fromEntries(QUEUE_NAMES.map((name) => [name, numbers])) as AllQueueNumbers;
 workInChild(await DiskJobQueues.open({ directory, numbers: all }));
+// Nothing of the queues keeps a process alive that has no work.
+setInterval(() => undefined, 60_000);
