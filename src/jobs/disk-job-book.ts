@@ -1,7 +1,7 @@
 import type { QueueName, QueueNumbers } from '../queue-numbers.js';
-import { type TickRange, Ticks } from './fired-ticks.js';
 import { type Job, type JobClock, weightOf } from './disk-job.js';
 import { Fifo } from './fifo.js';
+import { type TickRange, Ticks } from './fired-ticks.js';
 import { Heap } from './heap.js';
 import type { JobState } from './job-queue.js';
 
@@ -98,12 +98,17 @@ export class JobBook {
   /** @param dueAtMs wall clock; the same in `delayMs` from now */
   retry(job: Job, attempts: number, dueAtMs: number, delayMs: number, reason: string): void {
     this.failures++;
-    this.move(job, 'delayed', () => {
-      job.attempts = attempts;
-      job.deaths = 0;
-      job.dueAtMs = dueAtMs;
-      job.reason = reason;
-    }, delayMs);
+    this.move(
+      job,
+      'delayed',
+      () => {
+        job.attempts = attempts;
+        job.deaths = 0;
+        job.dueAtMs = dueAtMs;
+        job.reason = reason;
+      },
+      delayMs,
+    );
   }
 
   fail(job: Job, attempts: number, atMs: number, reason: string, threw: boolean): void {

@@ -51,7 +51,11 @@ export class JobCompaction {
       .catch((error) => {
         this.notBeforeMs = performance.now() + RETRY_MS;
         if (this.isStopped) return;
-        this.options.report({ kind: 'problem', message: 'Cannot shorten the journal of the jobs now', error });
+        this.options.report({
+          kind: 'problem',
+          message: 'Cannot shorten the journal of the jobs now',
+          error,
+        });
       })
       .finally(() => {
         this.running = undefined;

@@ -2,11 +2,11 @@ import { type JournalRecord, RECORD_VERSION } from '../journal/record.js';
 import type { Report } from '../journal/report.js';
 import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { checkCron } from './cron.js';
-import { joined, type TickRange, withFired } from './fired-ticks.js';
 import { type Job, type JobClock, newJob } from './disk-job.js';
 import { diskRepeat, type JobBook } from './disk-job-book.js';
 import { decodeEvents, EVENTS, type JobEvent } from './disk-job-records.js';
 import { Fifo } from './fifo.js';
+import { joined, type TickRange, withFired } from './fired-ticks.js';
 import type { AllQueueNumbers } from './job-queue.js';
 
 interface ReplayedRepeat {
@@ -24,7 +24,7 @@ class ReplayedQueue {
   busyMs = 0;
   readonly repeats = new Map<string, ReplayedRepeat>();
   /** Completed jobs in their order: only so many are kept in memory meanwhile. */
-  readonly done = new Fifo<Job>();
+  done = new Fifo<Job>();
 }
 
 /** Rebuilds what is known of all queues from journal records, given in the order of the files. */
@@ -194,7 +194,7 @@ export class JobReplay {
     done.push(job);
     if (done.length <= this.numbers[job.queue].keepDone) return;
     const oldest = done.shift();
-    if (oldest?.state === 'completed') this.forget(oldest.number);
+    if (oldest && this.find(oldest.number) === oldest) this.forget(oldest.number);
   }
 
   private threw(event: Extract<JobEvent, ['retry' | 'fail', ...unknown[]]>): void {
@@ -242,8 +242,11 @@ export class JobReplay {
       for (const job of this.jobs.values()) this.older.set(job.number, job);
       this.jobs.clear();
     }
-    for (const { repeats } of this.queues.values())
-      for (const repeat of repeats.values()) repeat.isOld = true;
+    for (const queue of this.queues.values()) {
+      // Those that it says again must not push out those that it has not said yet.
+      queue.done = new Fifo();
+      for (const repeat of queue.repeats.values()) repeat.isOld = true;
+    }
   }
 
   private said(event: Extract<JobEvent, ['job', ...unknown[]]>): void {

@@ -73,10 +73,6 @@ const ENVELOPE_BYTES = 80;
 /** About how many bytes of the journal the job is worth. */
 export function weightOf(job: Job): number {
   return (
-    ENVELOPE_BYTES +
-    job.id.length +
-    job.text.length +
-    (job.reason?.length ?? 0) +
-    (job.result?.length ?? 0)
+    ENVELOPE_BYTES + job.id.length + job.text.length + (job.reason?.length ?? 0) + (job.result?.length ?? 0)
   );
 }

@@ -124,7 +124,11 @@ export class DiskJobQueues implements JobQueues {
     return jobs.length;
   }
 
-  async list(queue: QueueName, state: JobState, range: { offset: number; limit: number }): Promise<JobInfo[]> {
+  async list(
+    queue: QueueName,
+    state: JobState,
+    range: { offset: number; limit: number },
+  ): Promise<JobInfo[]> {
     return this.book(queue).list(state, range.offset, range.limit).map(infoOf);
   }
 

@@ -155,12 +155,11 @@ export class JobWorker {
       return;
     }
     if (running.isOver) return;
-    const busyMs = this.host.clock.monotonicMs() - startedMs;
+    const busyMs = Math.round((this.host.clock.monotonicMs() - startedMs) * 1000) / 1000;
     const atMs = this.host.clock.wallMs();
     running.isOver = true;
     this.book.complete(job, atMs, busyMs, result);
-    const roundedMs = Math.round(busyMs * 1000) / 1000;
-    this.host.log.note(['done', job.number, atMs, roundedMs, job.progress ?? null, result ?? null]);
+    this.host.log.note(['done', job.number, atMs, busyMs, job.progress ?? null, result ?? null]);
   }
 
   private failed(job: Job, error: unknown): void {

@@ -1,5 +1,5 @@
-import { crc32 } from 'node:zlib';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { errorCode, readWhole, removeIfThere, writeDurably, writeFully } from '../journal/durable-files.js';
 import type { FileSystem, OpenFile } from '../journal/file-system.js';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { z } from 'zod';
 import { AppError, PermanentError } from '../../src/errors.js';
 import type { JobClock } from '../../src/jobs/disk-job.js';
@@ -236,8 +236,7 @@ export class JobsModel {
   private follow(what: Promise<unknown>): void {
     const followed: Promise<unknown> = what
       .catch((error) => {
-        const isExpected =
-          error instanceof AppError && ['UNAVAILABLE', 'SHUTTING_DOWN'].includes(error.code);
+        const isExpected = error instanceof AppError && ['UNAVAILABLE', 'SHUTTING_DOWN'].includes(error.code);
         assert.ok(isExpected, String(error));
       })
       .finally(() => this.pending.delete(followed));
