@@ -13,7 +13,7 @@ const LAYERS = [
   ['series'],
   ['store'],
   ['ledger'],
-  ['redis-queue', 'jobs'],
+  ['redis-queue', 'jobs', 'disk-jobs'],
   ['queue'],
   ['journal'],
   ['cache'],

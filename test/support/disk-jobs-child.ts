@@ -1,4 +1,4 @@
-import { DiskJobQueues } from '../../src/jobs/disk-jobs.js';
+import { DiskJobQueues } from '../../src/disk-jobs/disk-jobs.js';
 import type { AllQueueNumbers } from '../../src/jobs/job-queue.js';
 import { workInChild } from '../../src/jobs/job-queues.suite.js';
 import { QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';

@@ -1,5 +1,5 @@
 import { appendFileSync, writeSync } from 'node:fs';
-import { DiskJobQueues } from '../../src/jobs/disk-jobs.js';
+import { DiskJobQueues } from '../../src/disk-jobs/disk-jobs.js';
 import { allQueues, MODEL_QUEUE } from './jobs-model.js';
 
 /**

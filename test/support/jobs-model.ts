@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { z } from 'zod';
+import { DiskJobQueues } from '../../src/disk-jobs/disk-jobs.js';
+import type { JobClock } from '../../src/disk-jobs/job.js';
 import { AppError, PermanentError } from '../../src/errors.js';
-import type { JobClock } from '../../src/jobs/disk-job.js';
-import { DiskJobQueues } from '../../src/jobs/disk-jobs.js';
 import type { AllQueueNumbers, JobQueue } from '../../src/jobs/job-queue.js';
 import { QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';
 import { type Operation, SimulatedDisk } from './simulated-disk.js';

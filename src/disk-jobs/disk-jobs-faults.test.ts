@@ -6,12 +6,12 @@ import { randomFrom } from '../../test/support/random.js';
 import { SimulatedDisk } from '../../test/support/simulated-disk.js';
 import { until } from '../../test/support/until.js';
 import { AppError } from '../errors.js';
+import type { JobInfo } from '../jobs/job-queue.js';
 import { HEADER_BYTES, writeHeader } from '../journal/record.js';
 import type { JournalReport } from '../journal/report.js';
 import { scanJournal } from '../journal/scan.js';
-import type { DiskJobsOptions } from './disk-job-startup.js';
 import { DiskJobQueues } from './disk-jobs.js';
-import type { JobInfo } from './job-queue.js';
+import type { DiskJobsOptions } from './job-startup.js';
 
 const ALL = { offset: 0, limit: 100_000 };
 

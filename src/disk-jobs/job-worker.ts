@@ -1,12 +1,11 @@
 import { AppError, PermanentError } from '../errors.js';
-import type { Job, JobClock } from './disk-job.js';
-import type { JobBook } from './disk-job-book.js';
-import type { JobLog } from './disk-job-log.js';
-import type { JobHandler, JobQueue, RunningJob } from './job-queue.js';
-import { asError, readPayload } from './new-jobs.js';
+import type { JobHandler, JobQueue, RunningJob } from '../jobs/job-queue.js';
+import { asError, readPayload } from '../jobs/new-jobs.js';
+import type { Job, JobClock } from './job.js';
+import type { JobBook } from './job-book.js';
+import type { JobLog } from './job-log.js';
 import type { RunningTable } from './running-table.js';
 import { StartRate } from './start-rate.js';
-import type { SuspectTurn } from './suspect-turn.js';
 
 export interface WorkerHost {
   log: JobLog;
@@ -16,6 +15,8 @@ export interface WorkerHost {
   suspects: SuspectTurn;
 }
 
+/** A job that has run so long did not end its process by being started. */
+const LONG_ENOUGH_MS = 30_000;
 const MAX_TIMER_MS = 60_000;
 const MAX_REASON_CHARS = 4000;
 
@@ -196,5 +197,40 @@ function toJson(result: unknown): string | undefined {
     return JSON.stringify(result);
   } catch (error) {
     throw new PermanentError(`What its handler returned is not JSON: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * Jobs that ran when a process died run one at a time, over all queues: should the process die again, only one of them
+ * was running, and the others, which happened to run beside it the first time, are not taken for poison.
+ */
+export class SuspectTurn {
+  private holder: Job | undefined;
+  private timer: NodeJS.Timeout | undefined;
+
+  /** @param onFree called when the next one may run */
+  constructor(private readonly onFree: () => void) {}
+
+  get isFree(): boolean {
+    return this.holder === undefined;
+  }
+
+  take(job: Job): void {
+    this.holder = job;
+    this.timer = setTimeout(() => this.giveUp(job), LONG_ENOUGH_MS).unref();
+  }
+
+  /** Nothing happens when it is not its turn. */
+  giveUp(job: Job): void {
+    if (this.holder !== job) return;
+    this.holder = undefined;
+    clearTimeout(this.timer);
+    this.onFree();
+  }
+
+  /** For the end. */
+  stop(): void {
+    clearTimeout(this.timer);
+    this.holder = undefined;
   }
 }

@@ -5,7 +5,7 @@ import { type Append, Journal, type Place } from '../journal/journal.js';
 import type { Report } from '../journal/report.js';
 import type { Segment } from '../journal/segment.js';
 import type { SpaceReserve } from '../journal/space-reserve.js';
-import { EVENTS, encodeEvents, type JobEvent } from './disk-job-records.js';
+import { EVENTS, encodeEvents, type JobEvent } from './job-records.js';
 
 export interface JobLogOptions {
   fs: FileSystem;

@@ -1,8 +1,8 @@
 import type { Report } from '../journal/report.js';
 import type { Segment } from '../journal/segment.js';
-import type { JobBook } from './disk-job-book.js';
-import type { JobLog } from './disk-job-log.js';
-import { type JobEvent, jobEvent } from './disk-job-records.js';
+import type { JobBook } from './job-book.js';
+import type { JobLog } from './job-log.js';
+import { type JobEvent, jobEvent } from './job-records.js';
 
 export interface CompactionOptions {
   log: JobLog;

@@ -1,6 +1,6 @@
 import type { QueueName } from '../queue-numbers.js';
-import type { Job } from './disk-job.js';
 import type { TickRange } from './fired-ticks.js';
+import type { Job } from './job.js';
 
 /**
  * What the disk driver writes into its journal: records that are JSON arrays of events, in the order in which they

@@ -1,13 +1,13 @@
+import { checkCron } from '../jobs/cron.js';
+import type { AllQueueNumbers } from '../jobs/job-queue.js';
 import { type JournalRecord, RECORD_VERSION } from '../journal/record.js';
 import type { Report } from '../journal/report.js';
 import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
-import { checkCron } from './cron.js';
-import { type Job, type JobClock, newJob } from './disk-job.js';
-import { diskRepeat, type JobBook } from './disk-job-book.js';
-import { decodeEvents, EVENTS, type JobEvent } from './disk-job-records.js';
 import { Fifo } from './fifo.js';
 import { joined, type TickRange, withFired } from './fired-ticks.js';
-import type { AllQueueNumbers } from './job-queue.js';
+import { type Job, type JobClock, newJob } from './job.js';
+import { diskRepeat, type JobBook } from './job-book.js';
+import { decodeEvents, EVENTS, type JobEvent } from './job-records.js';
 
 interface ReplayedRepeat {
   cron: string;

@@ -1,9 +1,9 @@
+import type { JobState } from '../jobs/job-queue.js';
 import type { QueueName, QueueNumbers } from '../queue-numbers.js';
-import { type Job, type JobClock, weightOf } from './disk-job.js';
 import { Fifo } from './fifo.js';
 import { type TickRange, Ticks } from './fired-ticks.js';
 import { Heap } from './heap.js';
-import type { JobState } from './job-queue.js';
+import { type Job, type JobClock, weightOf } from './job.js';
 
 export interface DiskRepeat {
   cron: string;

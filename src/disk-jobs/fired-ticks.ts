@@ -1,4 +1,4 @@
-import { tickAfter, tickUntil } from './cron.js';
+import { tickAfter, tickUntil } from '../jobs/cron.js';
 
 /** The ticks of a cron line, remembering what was found last: it is asked for every second. Times in ms since 1970. */
 export class Ticks {

@@ -1,7 +1,7 @@
 import type { Report } from '../journal/report.js';
-import type { JobClock } from './disk-job.js';
-import type { DiskRepeat, JobBook } from './disk-job-book.js';
 import { isFired, type TickRange, Ticks } from './fired-ticks.js';
+import type { JobClock } from './job.js';
+import type { DiskRepeat, JobBook } from './job-book.js';
 
 /** The wall clock may be put forward at any time, and no timer tells. */
 const LOOK_MS = 1000;

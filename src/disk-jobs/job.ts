@@ -1,5 +1,5 @@
+import type { JobState } from '../jobs/job-queue.js';
 import type { QueueName } from '../queue-numbers.js';
-import type { JobState } from './job-queue.js';
 
 /** A job as the disk driver holds it in memory. Times in ms. */
 export interface Job {

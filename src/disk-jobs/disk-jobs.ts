@@ -1,11 +1,5 @@
 import { AppError } from '../errors.js';
-import type { QueueName } from '../queue-numbers.js';
-import { checkCron } from './cron.js';
-import { type Job, newJob } from './disk-job.js';
-import { type DiskRepeat, diskRepeat, type JobBook } from './disk-job-book.js';
-import { addEvent, type FiredBy, type JobEvent } from './disk-job-records.js';
-import { type DiskJobsOptions, type JobParts, startJobs } from './disk-job-startup.js';
-import { isFired, type TickRange, Ticks, withFired } from './fired-ticks.js';
+import { checkCron } from '../jobs/cron.js';
 import type {
   Added,
   JobHandler,
@@ -16,14 +10,16 @@ import type {
   JobState,
   NewJob,
   Repeat,
-} from './job-queue.js';
-import { JobWorker } from './job-worker.js';
-import { checkJobs, checkName, checkPayload } from './new-jobs.js';
+} from '../jobs/job-queue.js';
+import { checkJobs, checkName, checkPayload } from '../jobs/new-jobs.js';
+import type { QueueName } from '../queue-numbers.js';
+import { isFired, type TickRange, Ticks, withFired } from './fired-ticks.js';
+import type { Job } from './job.js';
+import { JobAdder } from './job-adder.js';
+import { type DiskRepeat, diskRepeat, type JobBook } from './job-book.js';
+import { type DiskJobsOptions, type JobParts, startJobs } from './job-startup.js';
+import { JobWorker, SuspectTurn } from './job-worker.js';
 import { RepeatTimer } from './repeat-timer.js';
-import { SuspectTurn } from './suspect-turn.js';
-
-/** So many characters of new jobs go into one record. */
-const MAX_CHUNK_CHARS = 64 * 1024;
 
 /**
  * The job queues on a journal on disk, for one process. All jobs are in memory; docs/decisions/jobs.md says why what is
@@ -32,20 +28,25 @@ const MAX_CHUNK_CHARS = 64 * 1024;
 export class DiskJobQueues implements JobQueues {
   private readonly workers = new Map<QueueName, JobWorker>();
   private readonly workerCounts = new Map<QueueName, number>();
-  /** Ids on their way to the disk, by queue and id: whether they got there is known when this resolves. */
-  private readonly adding = new Map<string, Promise<unknown>>();
   private readonly suspects = new SuspectTurn(() => this.pumpAll());
+  private readonly adder: JobAdder;
   private readonly repeatTimer: RepeatTimer;
   private isClosing = false;
   private closed: Promise<void> | undefined;
 
   private constructor(private readonly parts: JobParts) {
     const { books, settings } = parts;
+    this.adder = new JobAdder({
+      ...parts,
+      clock: settings.clock,
+      assertOpen: () => this.assertOpen(),
+      added: (queue) => this.workers.get(queue)?.pump(),
+    });
     this.repeatTimer = new RepeatTimer({
       books: [...books.values()],
       clock: settings.clock,
       report: settings.report,
-      fire: (...tick) => this.fire(...tick),
+      fire: (...tick) => this.adder.addTick(...tick),
     });
   }
 
@@ -55,28 +56,7 @@ export class DiskJobQueues implements JobQueues {
   }
 
   async addAll<P>(queue: JobQueue<P>, jobs: readonly NewJob<P>[]): Promise<Added[]> {
-    const book = this.book(queue.name);
-    const checked = checkJobs(queue, jobs);
-    const keys = checked.map(({ id }) => `${queue.name}:${id}`);
-    // Whether one of these ids is there may be just about to be decided.
-    for (let other = this.oneOf(keys); other; other = this.oneOf(keys)) await other.catch(() => undefined);
-    this.assertOpen();
-    const { clock } = this.parts.settings;
-    const fresh = new Map<string, Job>();
-    book.tidy();
-    const nowMs = clock.wallMs();
-    const added = checked.map(({ id, payload, delayMs, priority = book.numbers.priority }): Added => {
-      if (fresh.has(id) || book.ids.has(id)) return { id, isNew: false };
-      const number = ++this.parts.counter.last;
-      const text = JSON.stringify(payload) ?? 'null';
-      const start = { number, queue: queue.name, id, text, priority, addedAtMs: nowMs, tickMs: undefined };
-      const job = newJob({ ...start, dueAtMs: delayMs > 0 ? nowMs + delayMs : 0 });
-      job.sinceMs = clock.monotonicMs() + delayMs;
-      fresh.set(id, job);
-      return { id, isNew: true };
-    });
-    if (fresh.size > 0) await this.write(book, [...fresh.values()]);
-    return added;
+    return this.adder.add(this.book(queue.name), checkJobs(queue, jobs));
   }
 
   async repeat<P>(queue: JobQueue<P>, { key, cron, payload }: Repeat & { payload: P }): Promise<void> {
@@ -87,8 +67,8 @@ export class DiskJobQueues implements JobQueues {
     const text = JSON.stringify(checkPayload(queue, payload)) ?? 'null';
     this.assertOpen();
     const before = book.repeats.get(key);
-    if (before?.cron === cron && before.text === text) return;
-    const repeat = diskRepeat(cron, text, firedBefore(before, cron, nowMs));
+    const isSame = before?.cron === cron && before.text === text;
+    const repeat = isSame ? before : diskRepeat(cron, text, firedBefore(before, cron, nowMs));
     book.repeats.set(key, repeat);
     this.repeatTimer.look();
     await this.parts.log.commit(['repeat', queue.name, key, cron, text, repeat.fired]);
@@ -232,62 +212,6 @@ export class DiskJobQueues implements JobQueues {
     await durable;
   }
 
-  /** The job of a tick, and in the same record that the tick is over: neither is there without the other. */
-  private async fire(book: JobBook, key: string, repeat: DiskRepeat, tickMs: number): Promise<void> {
-    const id = `${key}:${tickMs}`;
-    await this.adding.get(`${book.name}:${id}`);
-    if (this.isClosing || book.repeats.get(key) !== repeat || isFired(repeat.fired, tickMs)) return;
-    const { clock } = this.parts.settings;
-    const job = newJob({
-      number: ++this.parts.counter.last,
-      queue: book.name,
-      id,
-      text: repeat.text,
-      priority: book.numbers.priority,
-      addedAtMs: clock.wallMs(),
-      tickMs,
-      dueAtMs: 0,
-    });
-    job.sinceMs = clock.monotonicMs();
-    await this.write(book, [job], [key, new Ticks(repeat.cron).until(tickMs - 1)]);
-  }
-
-  /** Resolves when the jobs are durable; they may run from then on. */
-  private async write(book: JobBook, jobs: readonly Job[], firedBy?: FiredBy): Promise<void> {
-    const written = Promise.all(chunksOf(jobs).map((chunk) => this.writeChunk(book, chunk, firedBy)));
-    const keys = jobs.map(({ id }) => `${book.name}:${id}`);
-    for (const key of keys) this.adding.set(key, written);
-    try {
-      await written;
-    } finally {
-      for (const key of keys) this.adding.delete(key);
-    }
-  }
-
-  private writeChunk(book: JobBook, jobs: readonly Job[], firedBy?: FiredBy): Promise<void> {
-    const events = jobs.map((job): JobEvent => addEvent(job, firedBy));
-    const numbers = jobs.map(({ number }) => number);
-    return this.parts.log.add(events, numbers, () => {
-      for (const job of jobs) {
-        book.insert(job);
-        // It may have been replaced meanwhile; the tick is over all the same.
-        const repeat = firedBy && book.repeats.get(firedBy[0]);
-        if (repeat && job.tickMs !== undefined)
-          repeat.fired = withFired(repeat.fired, job.tickMs, firedBy[1]);
-      }
-      this.workers.get(book.name)?.pump();
-    });
-  }
-
-  private oneOf(keys: readonly string[]): Promise<unknown> | undefined {
-    if (this.adding.size === 0) return undefined;
-    for (const key of keys) {
-      const other = this.adding.get(key);
-      if (other) return other;
-    }
-    return undefined;
-  }
-
   private pumpAll(): void {
     for (const worker of this.workers.values()) worker.pump();
   }
@@ -312,21 +236,6 @@ function firedBefore(before: DiskRepeat | undefined, cron: string, nowMs: number
   const tickMs = new Ticks(cron).until(nowMs);
   const fired = before?.fired ?? [];
   return isFired(fired, tickMs) ? fired : withFired(fired, tickMs, tickMs);
-}
-
-/** As many jobs as go into one record. */
-function chunksOf(jobs: readonly Job[]): Job[][] {
-  const chunks: Job[][] = [];
-  let chars = MAX_CHUNK_CHARS;
-  for (const job of jobs) {
-    if (chars >= MAX_CHUNK_CHARS) {
-      chunks.push([]);
-      chars = 0;
-    }
-    chunks.at(-1)?.push(job);
-    chars += job.text.length;
-  }
-  return chunks;
 }
 
 function infoOf(job: Job): JobInfo {

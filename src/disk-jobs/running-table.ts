@@ -96,8 +96,8 @@ export class RunningTable {
 
   /** Resolves when every change until now is written. A disk that fails is reported and holds no job up. */
   written(): Promise<void> {
-    // One write at a time; what changes meanwhile goes together in the next one.
-    this.next ??= this.last.then(() => {
+    // One write at a time; what changes meanwhile goes together in the next one, and so do the jobs that begin together.
+    this.next ??= this.last.then(turnEnded).then(() => {
       this.next = undefined;
       this.last = this.write();
       return this.last;
@@ -139,4 +139,9 @@ function sumOf(number: number, epoch: number): number {
   bytes.writeUIntLE(number, 0, 6);
   bytes.writeUIntLE(epoch, 6, 6);
   return crc32(bytes);
+}
+
+/** Resolves after everything that is under way now, promises included. */
+function turnEnded(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
+import type { AllQueueNumbers } from '../jobs/job-queue.js';
 import { ensureDirectory, removeIfThere } from '../journal/durable-files.js';
 import { type FileSystem, realFileSystem } from '../journal/file-system.js';
 import { recoverJournal } from '../journal/recovery.js';
 import type { Report } from '../journal/report.js';
 import { SpaceReserve } from '../journal/space-reserve.js';
 import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
-import { type JobClock, systemClock } from './disk-job.js';
-import { JobBook } from './disk-job-book.js';
-import { JobCompaction } from './disk-job-compaction.js';
-import { JobLog } from './disk-job-log.js';
-import type { JobEvent } from './disk-job-records.js';
-import { JobReplay } from './disk-job-replay.js';
-import type { AllQueueNumbers } from './job-queue.js';
+import { type JobClock, systemClock } from './job.js';
+import { JobBook } from './job-book.js';
+import { JobCompaction } from './job-compaction.js';
+import { JobLog } from './job-log.js';
+import type { JobEvent } from './job-records.js';
+import { JobReplay } from './job-replay.js';
 import { type LeftRunning, RunningTable } from './running-table.js';
 
 const MIB = 1024 * 1024;
