@@ -8,6 +8,7 @@ import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
 import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
@@ -36,6 +37,7 @@ export class AppModule {
         EdgeModule,
         IngestModule,
         QueueModule,
+        JobsModule,
         ConnectionsModule,
         CacheModule,
         AnswersModule,

@@ -6,13 +6,21 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { AppError, PermanentError } from '../errors.js';
-import type { QueueNumbers } from '../queue-numbers.js';
-import type { JobHandler, JobInfo, JobQueue, JobQueues, NewJob, RunningJob } from './job-queue.js';
+import { QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
+import type {
+  AllQueueNumbers,
+  JobHandler,
+  JobInfo,
+  JobQueue,
+  JobQueues,
+  NewJob,
+  RunningJob,
+} from './job-queue.js';
 
 /** What a job of the suite says: `act` is what its handler does in a child process. */
 const PAYLOAD = z.strictObject({
   n: z.int(),
-  act: z.enum(['slow', 'hang', 'die']).optional(),
+  act: z.enum(['quick', 'slow', 'hang', 'die']).optional(),
 });
 type Payload = z.output<typeof PAYLOAD>;
 const QUEUE = { name: 'cleanup', payload: PAYLOAD } satisfies JobQueue<Payload>;
@@ -42,6 +50,14 @@ export const SUITE_NUMBERS: QueueNumbers = {
   keepFailed: 1000,
   keepFailedMs: 3_600_000,
 };
+
+/** The same numbers for every queue. */
+export function allQueues(numbers: QueueNumbers): AllQueueNumbers {
+  return Object.fromEntries(QUEUE_NAMES.map((name) => [name, numbers])) as Record<
+    (typeof QUEUE_NAMES)[number],
+    QueueNumbers
+  >;
+}
 
 /** What a child process does with the queues: says `started n` and `done n` line by line, until SIGTERM. */
 export function workInChild(queues: JobQueues): void {
