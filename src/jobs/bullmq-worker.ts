@@ -3,8 +3,9 @@ import { DelayedError, type Job, UnrecoverableError, WaitingError, Worker } from
 import type { Redis as Client } from 'ioredis';
 import type { Logger } from 'pino';
 import { PermanentError } from '../errors.js';
-import type { QueueName, QueueNumbers } from '../queue-numbers.js';
+import type { QueueNumbers } from '../queue-numbers.js';
 import { fromBullId, PREFIX, tickOf } from './bullmq-keys.js';
+import type { JobCounts } from './bullmq-reader.js';
 import type { JobHandler, JobQueue } from './job-queue.js';
 import { asError, readPayload } from './new-jobs.js';
 
@@ -28,18 +29,12 @@ export interface LockTimes {
   checkMs: number;
 }
 
-/** What is counted beside BullMQ's own numbers. */
-export interface JobCounts {
-  failures: number;
-  busyMs: number;
-}
-
 /** What the workers of a process share. */
 export interface WorkerContext {
   client: Client;
   times: LockTimes;
   lane: SuspectLane;
-  count(queue: QueueName, counts: Partial<JobCounts>): void;
+  counts: JobCounts;
   log: Pick<Logger, 'warn' | 'info'>;
 }
 
@@ -102,7 +97,7 @@ export class QueueWorker<P> {
       metrics: { maxDataPoints: METRICS_MINUTES },
     });
     this.worker.on('completed', ({ finishedOn = 0, processedOn = finishedOn }) =>
-      context.count(queue.name, { busyMs: finishedOn - processedOn }),
+      context.counts.add(queue.name, { busyMs: finishedOn - processedOn }),
     );
     this.worker.on('lockRenewalFailed', (ids) => this.lost(ids));
     this.worker.on('stalled', (id) =>
@@ -186,7 +181,7 @@ export class QueueWorker<P> {
   }
 
   private fail(error: Error): never {
-    this.context.count(this.queue.name, { failures: 1 });
+    this.context.counts.add(this.queue.name, { failures: 1 });
     throw error;
   }
 

@@ -11,6 +11,8 @@ const MAX_PRIORITY = 1_000_000;
 /** A job that may be added: its id is given, its payload is what the schema made of it. */
 export interface CheckedJob {
   id: string;
+  /** Whether who adds it named it: only then may it be there already. */
+  isNamed: boolean;
   payload: unknown;
   delayMs: number;
   /** Undefined: its queue's. */
@@ -52,7 +54,8 @@ export function readPayload<P>(queue: JobQueue<P>, payload: unknown): P {
  * @throws AppError INVALID_ARGUMENT
  */
 export function checkJobs<P>(queue: JobQueue<P>, jobs: readonly NewJob<P>[]): CheckedJob[] {
-  return jobs.map(({ id = randomUUID(), payload, delayMs = 0, priority }) => {
+  return jobs.map(({ id: named, payload, delayMs = 0, priority }) => {
+    const id = named ?? randomUUID();
     checkName(id, 'id');
     if (!isWhole(delayMs, 0, MAX_DELAY_MS))
       throw new AppError(
@@ -61,7 +64,7 @@ export function checkJobs<P>(queue: JobQueue<P>, jobs: readonly NewJob<P>[]): Ch
       );
     if (priority !== undefined && !isWhole(priority, 1, MAX_PRIORITY))
       throw new AppError('INVALID_ARGUMENT', `priority ${priority}: expected a whole number from 1 on`);
-    return { id, payload: checkPayload(queue, payload), delayMs, priority };
+    return { id, isNamed: named !== undefined, payload: checkPayload(queue, payload), delayMs, priority };
   });
 }
 
