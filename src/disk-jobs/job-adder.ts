@@ -30,31 +30,34 @@ export class JobAdder {
 
   /** Resolves when all are durable. @throws AppError UNAVAILABLE, SHUTTING_DOWN */
   async add(book: JobBook, jobs: readonly CheckedJob[]): Promise<Added[]> {
-    const keys = jobs.map(({ id }) => `${book.name}:${id}`);
+    const keys = jobs.filter(({ isNamed }) => isNamed).map(({ id }) => `${book.name}:${id}`);
     // Whether one of these ids is there may be just about to be decided.
     for (let other = this.oneOf(keys); other; other = this.oneOf(keys)) await other.catch(() => undefined);
     this.host.assertOpen();
-    const fresh = new Map<string, Job>();
     book.tidy();
+    const fresh: Job[] = [];
+    const names = new Set<string>();
     const added = jobs.map((job): Added => {
-      const { id } = job;
-      if (fresh.has(id) || book.ids.has(id)) return { id, isNew: false };
-      fresh.set(id, this.newJob(book, job));
+      const { id, isNamed } = job;
+      if (isNamed && (names.has(id) || book.ids.has(id))) return { id, isNew: false };
+      if (isNamed) names.add(id);
+      fresh.push(this.newJob(book, job));
       return { id, isNew: true };
     });
-    if (fresh.size > 0) await this.write(book, [...fresh.values()]);
+    if (fresh.length > 0) await this.write(book, fresh, keys);
     return added;
   }
 
   /** The job of a tick, and in the same record that the tick is over: neither is there without the other. */
   async addTick(book: JobBook, key: string, repeat: DiskRepeat, tickMs: number): Promise<void> {
     const id = `${key}:${tickMs}`;
-    await this.adding.get(`${book.name}:${id}`);
+    const name = `${book.name}:${id}`;
+    await this.adding.get(name);
     this.host.assertOpen();
     if (book.repeats.get(key) !== repeat || isFired(repeat.fired, tickMs)) return;
     const payload: unknown = JSON.parse(repeat.text);
-    const job = this.newJob(book, { id, payload, delayMs: 0, priority: undefined }, tickMs);
-    await this.write(book, [job], [key, new Ticks(repeat.cron).until(tickMs - 1)]);
+    const job = this.newJob(book, { id, isNamed: true, payload, delayMs: 0, priority: undefined }, tickMs);
+    await this.write(book, [job], [name], [key, new Ticks(repeat.cron).until(tickMs - 1)]);
   }
 
   private newJob(book: JobBook, { id, payload, delayMs, priority }: CheckedJob, tickMs?: number): Job {
@@ -75,9 +78,13 @@ export class JobAdder {
   }
 
   /** Resolves when the jobs are durable; they may run from then on. */
-  private async write(book: JobBook, jobs: readonly Job[], firedBy?: FiredBy): Promise<void> {
-    const written = Promise.all(chunksOf(jobs).map((chunk) => this.writeChunk(book, chunk, firedBy)));
-    const keys = jobs.map(({ id }) => `${book.name}:${id}`);
+  private async write(
+    book: JobBook,
+    jobs: readonly Job[],
+    keys: readonly string[],
+    firedBy?: FiredBy,
+  ): Promise<void> {
+    const written = allOrThrow(chunksOf(jobs).map((chunk) => this.writeChunk(book, chunk, firedBy)));
     for (const key of keys) this.adding.set(key, written);
     try {
       await written;
@@ -109,6 +116,12 @@ export class JobAdder {
     }
     return undefined;
   }
+}
+
+/** Settles when all have: until then nobody may add one of their ids again. */
+async function allOrThrow(promises: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(promises))
+    if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** As many jobs as go into one record. */
