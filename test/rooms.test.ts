@@ -14,7 +14,7 @@ const LAYERS = [
   ['series'],
   ['ledger'],
   ['store'],
-  ['redis-queue', 'jobs'],
+  ['redis-queue', 'jobs', 'disk-jobs'],
   ['queue'],
   ['journal'],
   ['cache'],

@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { Global, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { CONFIG, type Config } from '../config.js';
+import { DiskJobQueues } from '../disk-jobs/disk-jobs.js';
+import type { JournalReport } from '../journal/report.js';
 import { LOGGER } from '../log.js';
 import { BullMqJobs } from './bullmq-jobs.js';
 import { RedisDurability } from './bullmq-redis.js';
@@ -27,8 +30,11 @@ const numbersOf = (config: Config): AllQueueNumbers => ({
 /** @throws StartupError when Redis answers and may lose jobs; one that is away is looked at when it is there */
 async function openJobs(config: Config, log: Logger): Promise<OpenJobs> {
   const numbers = numbersOf(config);
-  // Without Redis the driver on disk goes here.
-  if (config.REDIS_URL === undefined) return { queues: undefined, durability: undefined };
+  if (config.REDIS_URL === undefined) {
+    const directory = join(config.DATA_DIR, 'jobs');
+    const report = (event: JournalReport) => log.warn(event, 'jobs');
+    return { queues: await DiskJobQueues.open({ directory, numbers, report }), durability: undefined };
+  }
   const queues = await BullMqJobs.open({ url: config.REDIS_URL, database: JOBS_DATABASE, numbers, log });
   const durability = new RedisDurability(queues.connection, config.REDIS_ALLOW_VOLATILE === '1', log);
   try {
