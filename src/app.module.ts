@@ -12,7 +12,7 @@ import { JobsModule } from './jobs/jobs.module.js';
 import { LedgerModule } from './ledger/ledger.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
-import { NotificationsModule } from './notifications/notifications.module.js';
+import { DeliveriesModule, NotificationsModule } from './notifications/notifications.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
@@ -48,6 +48,7 @@ export class AppModule {
         AccessModule,
         ExploreModule,
         NotificationsModule,
+        DeliveriesModule,
         MonitoringModule,
         OpenApiModule,
       ],

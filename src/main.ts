@@ -54,14 +54,14 @@ export async function start(config: Config): Promise<Running> {
   try {
     const { app, apiServer, otlpServer } = await createServers(config, log);
     const otlpGrpc = app.get(OtlpGrpc);
-    const jobs = app.get<JobQueues | undefined>(JOB_QUEUES);
+    const jobs = app.get<JobQueues>(JOB_QUEUES);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
       await app.get(Canary).stop();
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
-      await Promise.all([app.get(IngestionWorker).stop(), jobs?.close(JOBS_GRACE_MS)]);
+      await Promise.all([app.get(IngestionWorker).stop(), jobs.close(JOBS_GRACE_MS)]);
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
       unlock();
@@ -73,9 +73,9 @@ export async function start(config: Config): Promise<Running> {
       if (config.TF_ROLES.has('worker')) {
         app.get(IngestionWorker).start();
         app.get(Canary).start();
+        app.get(JobHandlers).work(jobs);
       }
-      if (jobs && config.TF_ROLES.has('worker')) app.get(JobHandlers).work(jobs);
-      if (config.TF_ROLES.has('scheduler')) jobs?.schedule();
+      if (config.TF_ROLES.has('scheduler')) jobs.schedule();
       // When nothing can stop the start any more: the password is told once, and must not be lost.
       const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
       return {
