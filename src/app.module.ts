@@ -12,6 +12,7 @@ import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
+import { RollupsModule } from './rollups/rollups.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 
 @Module({})
@@ -42,6 +43,7 @@ export class AppModule {
         TenantsModule,
         AccessModule,
         ExploreModule,
+        RollupsModule,
         MonitoringModule,
         OpenApiModule,
       ],

@@ -157,6 +157,11 @@ const SETTINGS = {
     default: '30',
     meaning: 'telemetry older than this is refused on arrival (days)',
   },
+  ROLLUP_LATE_HOURS: {
+    schema: integer(0, 8760),
+    default: '24',
+    meaning: 'metrics so late change their hour within an hour, later ones at night (hours after its end)',
+  },
   FAILPOINT: {
     schema: z.string().regex(/^[a-z-]+(:\d+)?$/, 'a step, or step:count'),
     meaning: 'for tests: kill this process at a named step of the ingest pipeline',

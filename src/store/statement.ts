@@ -75,9 +75,9 @@ export class Cost {
   bytesRead = 0;
   elapsedMs = 0;
 
-  meta(extra: { partial?: boolean } = {}): Meta {
+  meta(extra: { partial?: boolean; source?: Meta['source'] } = {}): Meta {
     return {
-      source: 'raw',
+      source: extra.source ?? 'raw',
       cache: 'miss',
       rows_read: this.rowsRead,
       bytes_read: this.bytesRead,
@@ -89,7 +89,7 @@ export class Cost {
 
 /** How an answer was made. */
 export interface Meta {
-  source: 'raw' | 'postgresql';
+  source: 'raw' | 'metrics_hourly' | 'metrics_daily' | 'postgresql';
   /** Which tier of the cache it came from; `stale`: it was just over, and the store failed or was slow. */
   cache: 'miss' | 'L1' | 'L2' | 'stale';
   /** By ClickHouse for this request; 0 where it was not asked. */
