@@ -42,14 +42,14 @@ ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(timestamp)
 PRIMARY KEY (tenant_id, metric_name, service_name, timestamp)
 ORDER BY (tenant_id, metric_name, service_name, timestamp, series_id, metric_type, aggregation_temporality, is_monotonic, unit, organization_id, workspace_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS metrics_daily AS metrics_hourly
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(timestamp)
 PRIMARY KEY (tenant_id, metric_name, service_name, timestamp)
 ORDER BY (tenant_id, metric_name, service_name, timestamp, series_id, metric_type, aggregation_temporality, is_monotonic, unit, organization_id, workspace_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- What is known of each hour of a tenant, the largest of each column counting:
 --   touched_at      when a point was last stored that can change the hour: one of it, or of the hour before, which the first
@@ -75,7 +75,7 @@ CREATE TABLE IF NOT EXISTS rollup_hours
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
 ORDER BY (tenant_id, hour, organization_id, workspace_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS mv_rollup_hours TO rollup_hours AS
 SELECT organization_id, workspace_id, tenant_id, arrayJoin([hour_of, hour_of + 3600]) AS hour, now64(3, 'UTC') AS touched_at

@@ -119,7 +119,7 @@ describe('Answers from rollups', () => {
       fc.asyncProperty(
         fc.array(seriesArbitrary, { minLength: 4, maxLength: 24 }),
         scheduleArbitrary,
-        fc.array(questionArbitrary, { minLength: 20, maxLength: 20 }),
+        fc.array(questionArbitrary, { minLength: 15, maxLength: 15 }),
         async (series, schedule, questions) => {
           const scope = await fill(series, schedule);
           for (const question of questions) {
@@ -134,7 +134,7 @@ describe('Answers from rollups', () => {
           }
         },
       ),
-      { numRuns: 5, endOnFailure: true },
+      { numRuns: 3, endOnFailure: true },
     );
     assert.deepEqual([...sources].sort(), ['metrics_daily', 'metrics_hourly', 'raw']);
   });

@@ -19,51 +19,50 @@ const HOURS = `toUnixTimestamp(hour) * 1000 AS hour_ms, ${ms('max(touched_at)')}
 const IS_STALE = `(rolled = 0 OR touched > rolled - ${SETTLE_MS})`;
 const DAY = `intDiv(hour_ms, ${DAY_MS}) * ${DAY_MS}`;
 
-interface StateRow {
-  hourly_until: string;
-  days: [day: string, isStale: number, isRolled: number, staleHours: string[]][];
+interface DayRow {
+  day_ms: string;
+  /** End of the last hour that is rolled up, and of the last one whose raw points were dropped; 0: none. */
+  until: string;
   dropped_until: string;
-  raw: [from: string, points: string];
+  stale_hours: string[];
+  is_rolled: number;
+  is_current: number;
 }
 
 /** What the rollups can answer for, within a range. */
 export async function readRollupState(scope: Scope, asking: Asking, range: TimeRange): Promise<RollupState> {
   const where = hoursWithin(new Where(scope), range);
-  const [row] = await asking.rows<StateRow>(
-    `SELECT max(until) AS hourly_until, max(dropped) AS dropped_until,
-  groupArrayIf((day, stale, is_rolled, stale_hours), stale OR is_rolled) AS days,
-  (SELECT (toUnixTimestamp64Milli(min(timestamp)), count()) FROM ${TELEMETRY_TABLES.metrics}) AS raw
-FROM (
-  SELECT ${DAY} AS day, maxIf(hour_ms + ${HOUR_MS}, rolled > 0) AS until, maxIf(hour_ms + ${HOUR_MS}, dropped) AS dropped,
-    groupArrayIf(hour_ms, ${IS_STALE}) AS stale_hours, max(day_rolled) <= max(written) OR notEmpty(stale_hours) AS stale,
-    max(day_rolled) > 0 AS is_rolled
-  FROM (SELECT ${HOURS} FROM rollup_hours WHERE ${where} GROUP BY hour)
-  GROUP BY day
-)`,
-    where,
-  );
-  if (row === undefined) return NOTHING_ROLLED;
-  const stale = row.days.filter(([, isStale]) => isStale === 1);
-  const rolledDays = row.days.filter(([, , isRolled]) => isRolled === 1).map(([day]) => Number(day));
-  const [rawFrom, rawPoints] = row.raw;
-  // Days go whole; where the oldest one begins nothing is missing.
-  const oldestRaw = rawPoints === '0' ? 0 : Math.floor(Number(rawFrom) / DAY_MS) * DAY_MS;
+  const [days, oldestRawMs] = await Promise.all([
+    asking.rows<DayRow>(
+      `SELECT ${DAY} AS day_ms, maxIf(hour_ms + ${HOUR_MS}, rolled > 0) AS until, maxIf(hour_ms + ${HOUR_MS}, dropped) AS dropped_until,
+  groupArrayIf(hour_ms, ${IS_STALE}) AS stale_hours, max(day_rolled) > 0 AS is_rolled, max(day_rolled) > max(written) AS is_current
+FROM (SELECT ${HOURS} FROM rollup_hours WHERE ${where} GROUP BY hour) GROUP BY day_ms`,
+      where,
+    ),
+    readOldestRaw(scope, asking),
+  ]);
+  const largest = (of: (day: DayRow) => number) => days.reduce((most, day) => Math.max(most, of(day)), 0);
+  const stale = days.filter((day) => day.is_current === 0 || day.stale_hours.length > 0);
   return {
-    hourlyUntilMs: Number(row.hourly_until),
-    dailyUntilMs: Math.max(0, ...rolledDays.map((day) => day + DAY_MS)),
-    staleHours: new Set(row.days.flatMap(([, , , hours]) => hours.map(Number))),
-    staleDays: new Set(stale.map(([day]) => Number(day))),
-    rawFromMs: Math.max(oldestRaw, Number(row.dropped_until)),
+    hourlyUntilMs: largest((day) => Number(day.until)),
+    dailyUntilMs: largest((day) => (day.is_rolled ? Number(day.day_ms) + DAY_MS : 0)),
+    staleHours: new Set(days.flatMap((day) => day.stale_hours.map(Number))),
+    staleDays: new Set(stale.map((day) => Number(day.day_ms))),
+    rawFromMs: Math.max(
+      oldestRawMs,
+      largest((day) => Number(day.dropped_until)),
+    ),
   };
 }
 
-const NOTHING_ROLLED: RollupState = {
-  hourlyUntilMs: 0,
-  dailyUntilMs: 0,
-  staleHours: new Set(),
-  staleDays: new Set(),
-  rawFromMs: 0,
-};
+/** Where the oldest day of raw points begins, of all tenants: days go whole. Known from the parts, without reading points. */
+async function readOldestRaw(scope: Scope, asking: Asking): Promise<number> {
+  const [{ from_ms, points }] = await asking.rows<{ from_ms: string; points: string }>(
+    `SELECT toUnixTimestamp64Milli(min(timestamp)) AS from_ms, count() AS points FROM ${TELEMETRY_TABLES.metrics}`,
+    new Where(scope),
+  );
+  return points === '0' ? LAST_MS : Math.floor(Number(from_ms) / DAY_MS) * DAY_MS;
+}
 
 /** The hours that lie in a range, the cut ones too. */
 function hoursWithin(where: Where, { fromNs, toNs }: TimeRange): Where {
@@ -76,6 +75,7 @@ function hoursWithin(where: Where, { fromNs, toNs }: TimeRange): Where {
 const NS_PER_SECOND = 1_000_000_000n;
 /** Seconds of a DateTime end in 2106; points lie at most an hour ahead of the clock. */
 const LAST_SECOND = 4_294_000_000n;
+const LAST_MS = Number(LAST_SECOND) * 1000;
 const bounded = (seconds: bigint) => (seconds < LAST_SECOND ? seconds : LAST_SECOND);
 
 /** Whether there were points in one of the stretches of time, or may have been. */
