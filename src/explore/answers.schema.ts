@@ -44,6 +44,7 @@ const meta = z.object({
   bytes_read: z.int(),
   elapsed_ms: z.number(),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
+  partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
 });
 
 export const service = z.object({

@@ -51,7 +51,13 @@ async function ask(metric: string, agg: 'sum' | 'increase', from: number, to: nu
   };
   const question = { metric, agg, services: [], stepMs: step * HOUR_MS, groupBy: [], filters: [] };
   const { series, source, meta } = await queryMetric(of, store.clickhouse, question, range);
-  return { source, partial: meta.partial, values: (series[0]?.points ?? []).map(([, value]) => value) };
+  const { partial, partial_reason: reason } = meta;
+  return {
+    source,
+    partial,
+    ...(reason ? { reason } : {}),
+    values: (series[0]?.points ?? []).map(([, value]) => value),
+  };
 }
 
 const rowsOf = async (table: string) => {
@@ -183,6 +189,7 @@ SELECT organization_id, workspace_id, tenant_id, hour, now64(3) FROM rollup_hour
     const ragged = await ask('load', 'sum', 0.5, 30);
     assert.deepEqual([ragged.partial, ragged.values.length], [true, 29]);
     const short = await ask('load', 'sum', 20, 30, 1 / 6);
+    assert.match(String(short.reason), /whole hours/);
     assert.deepEqual([short.source, short.partial, short.values.length], ['raw', true, 36]);
     const before = await ask('load', 'sum', -5.5, -2);
     assert.deepEqual(before, { source: 'raw', partial: undefined, values: [] });

@@ -62,6 +62,9 @@ export interface SeriesAnswer {
 /** Points of all series together; more would be an answer that nobody can draw. */
 const MAX_POINTS = 200_000;
 
+const POINTS_GONE =
+  'Data points of a part of the time range are no longer kept. Use a step of whole hours or days, and a range that begins on one.';
+
 interface KindRow {
   metric_type: MetricKind['type'];
   unit: string;
@@ -124,7 +127,8 @@ export async function queryMetric(
     const source = coarsest(plan.segments.map((segment) => segment.source));
     const partial = plan.gone.length > 0 && (await hadPoints(scope, asking, plan.gone));
     const { kind, unit } = found ?? { kind: { type: '' as const }, unit: '' };
-    const meta = asking.cost.meta({ partial, source });
+    const why = partial ? ({ partial: true, partial_reason: POINTS_GONE } as const) : {};
+    const meta = { ...asking.cost.meta(), source, ...why };
     return { metric, metric_type: kind.type, unit, agg, step: stepMs / 1000, source, series, meta };
   };
   if (!found) return answer(kindPlan, question.agg ?? null, []);

@@ -75,9 +75,9 @@ export class Cost {
   bytesRead = 0;
   elapsedMs = 0;
 
-  meta(extra: { partial?: boolean; source?: Meta['source'] } = {}): Meta {
+  meta(extra: { partial?: boolean } = {}): Meta {
     return {
-      source: extra.source ?? 'raw',
+      source: 'raw',
       cache: 'miss',
       rows_read: this.rowsRead,
       bytes_read: this.bytesRead,
@@ -98,6 +98,7 @@ export interface Meta {
   elapsed_ms: number;
   /** Present when the answer holds less than was asked for. */
   partial?: true;
+  partial_reason?: string;
 }
 
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
