@@ -58,7 +58,7 @@ SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory 
 --   written_at      when these rows were there
 --   day_rolled_at   in the row of a day's first hour: the day's rows hold all that was written for its hours until then
 --   points          data points that were rolled up
---   raw_dropped     1: raw points of the hour were dropped
+--   dropped         1: raw points of the hour were deleted; 2: its rows of metrics_hourly, too; 3: those of metrics_daily, too
 CREATE TABLE IF NOT EXISTS rollup_hours
 (
     organization_id LowCardinality(String),
@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS rollup_hours
     written_at SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     day_rolled_at SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     points SimpleAggregateFunction(max, UInt64),
-    raw_dropped SimpleAggregateFunction(max, UInt8)
+    dropped SimpleAggregateFunction(max, UInt8)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)

@@ -5,7 +5,7 @@ import { letNotesAge, storePoints, T0_MS } from '../../test/support/metric-serie
 import { TENANT_A, TENANT_B, TelemetryStore } from '../../test/support/telemetry-store.js';
 import type { Scope } from '../edge/scope.js';
 import { queryMetric } from '../series/metric-series.js';
-import { recordRawDropped } from '../series/rollup-hours.js';
+import { recordDropped } from '../series/rollup-hours.js';
 import { DAY_MS, HOUR_MS } from '../series/rollup-plan.js';
 import { AggregationWorker, aggregate } from './aggregation.worker.js';
 
@@ -176,7 +176,7 @@ SELECT organization_id, workspace_id, tenant_id, hour, now64(3) FROM rollup_hour
   it('outlives the points: what rollups know is answered, what they do not is said to be partial', async () => {
     await put(hoursOfPoints(0, 30));
     await run('daily', 40);
-    await recordRawDropped(store.clickhouse, scope, T0_MS + DAY_MS);
+    await recordDropped(store.clickhouse, scope, 'raw', T0_MS + DAY_MS);
     await store.clickhouse.command(
       `ALTER TABLE telemetry_metrics DELETE WHERE tenant_id = '${scope.tenantId}' AND timestamp < '2026-01-02' SETTINGS mutations_sync = 2`,
     );
@@ -198,6 +198,22 @@ SELECT organization_id, workspace_id, tenant_id, hour, now64(3) FROM rollup_hour
     assert.equal((await run('daily', 40)).hours, 0);
     const late = await ask('load', 'sum', 0, 3);
     assert.deepEqual([late.partial, late.values], [true, [6, 6, 6]]);
+  });
+
+  it('outlives its hours by days', async () => {
+    await put(hoursOfPoints(0, 30));
+    await run('daily', 40);
+    await recordDropped(store.clickhouse, scope, 'metrics_hourly', T0_MS + DAY_MS);
+    for (const table of ['telemetry_metrics', 'metrics_hourly']) {
+      await store.clickhouse.command(
+        `ALTER TABLE ${table} DELETE WHERE tenant_id = '${scope.tenantId}' AND timestamp < '2026-01-02' SETTINGS mutations_sync = 2`,
+      );
+    }
+    const days = await ask('load', 'sum', 0, 48, 24);
+    assert.deepEqual(days, { source: 'metrics_daily', partial: undefined, values: [144, 36] });
+    const hours = await ask('load', 'sum', 0, 30);
+    assert.deepEqual([hours.partial, hours.values], [true, new Array(6).fill(6)]);
+    assert.deepEqual(await run('daily', 40), { rows: 0, hours: 0, days: 0 });
   });
 
   it('never replaces a rollup by one of fewer points', async () => {

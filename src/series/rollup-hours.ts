@@ -3,7 +3,7 @@ import { bindParameters } from '../connections/clickhouse-statement.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
 import { type Asking, TELEMETRY_TABLES, Where } from '../store/statement.js';
-import { DAY_MS, HOUR_MS, type RollupState } from './rollup-plan.js';
+import { DAY_MS, HOUR_MS, type RollupState, type Source } from './rollup-plan.js';
 
 /**
  * An insert notes its hours when it begins, and its points are seen when it ends. So a note counts as news for an hour that was
@@ -13,17 +13,18 @@ export const SETTLE_MS = 180_000;
 
 const ms = (time: string) => `toUnixTimestamp64Milli(${time})`;
 
-/** Of each hour: {hour, touched, rolled, written, day_rolled, points, raw_dropped}, times in milliseconds. */
+/** Of each hour: {hour, touched, rolled, written, day_rolled, points, dropped}, times in milliseconds. */
 const HOURS = `toUnixTimestamp(hour) * 1000 AS hour_ms, ${ms('max(touched_at)')} AS touched, ${ms('max(rolled_at)')} AS rolled,
-  ${ms('max(written_at)')} AS written, ${ms('max(day_rolled_at)')} AS day_rolled, max(points) AS of_points, max(raw_dropped) AS dropped`;
+  ${ms('max(written_at)')} AS written, ${ms('max(day_rolled_at)')} AS day_rolled, max(points) AS of_points, max(dropped) AS dropped_level`;
 const IS_STALE = `(rolled = 0 OR touched > rolled - ${SETTLE_MS})`;
 const DAY = `intDiv(hour_ms, ${DAY_MS}) * ${DAY_MS}`;
 
 interface DayRow {
   day_ms: string;
-  /** End of the last hour that is rolled up, and of the last one whose raw points were dropped; 0: none. */
+  /** End of the last hour that is rolled up; 0: none. */
   until: string;
-  dropped_until: string;
+  /** End of the last hour whose raw points, hourly rows and daily rows were deleted. */
+  dropped_until: [raw: string, hourly: string, daily: string];
   stale_hours: string[];
   is_rolled: number;
   is_current: number;
@@ -32,36 +33,58 @@ interface DayRow {
 /** What the rollups can answer for, within a range. */
 export async function readRollupState(scope: Scope, asking: Asking, range: TimeRange): Promise<RollupState> {
   const where = hoursWithin(new Where(scope), range);
-  const [days, oldestRawMs] = await Promise.all([
+  const dropped = (level: number) => `maxIf(hour_ms + ${HOUR_MS}, dropped_level >= ${level})`;
+  const [days, oldest] = await Promise.all([
     asking.rows<DayRow>(
-      `SELECT ${DAY} AS day_ms, maxIf(hour_ms + ${HOUR_MS}, rolled > 0) AS until, maxIf(hour_ms + ${HOUR_MS}, dropped) AS dropped_until,
+      `SELECT ${DAY} AS day_ms, maxIf(hour_ms + ${HOUR_MS}, rolled > 0) AS until, [${dropped(1)}, ${dropped(2)}, ${dropped(3)}] AS dropped_until,
   groupArrayIf(hour_ms, ${IS_STALE}) AS stale_hours, max(day_rolled) > 0 AS is_rolled, max(day_rolled) > max(written) AS is_current
 FROM (SELECT ${HOURS} FROM rollup_hours WHERE ${where} GROUP BY hour) GROUP BY day_ms`,
       where,
     ),
-    readOldestRaw(scope, asking),
+    readOldest(scope, asking),
   ]);
   const largest = (of: (day: DayRow) => number) => days.reduce((most, day) => Math.max(most, of(day)), 0);
+  const from = (at: 0 | 1 | 2) =>
+    Math.max(
+      oldest[at],
+      largest((day) => Number(day.dropped_until[at])),
+    );
   const stale = days.filter((day) => day.is_current === 0 || day.stale_hours.length > 0);
   return {
     hourlyUntilMs: largest((day) => Number(day.until)),
     dailyUntilMs: largest((day) => (day.is_rolled ? Number(day.day_ms) + DAY_MS : 0)),
     staleHours: new Set(days.flatMap((day) => day.stale_hours.map(Number))),
     staleDays: new Set(stale.map((day) => Number(day.day_ms))),
-    rawFromMs: Math.max(
-      oldestRawMs,
-      largest((day) => Number(day.dropped_until)),
-    ),
+    rawFromMs: from(0),
+    hourlyFromMs: from(1),
+    dailyFromMs: from(2),
   };
 }
 
-/** Where the oldest day of raw points begins, of all tenants: days go whole. Known from the parts, without reading points. */
-async function readOldestRaw(scope: Scope, asking: Asking): Promise<number> {
-  const [{ from_ms, points }] = await asking.rows<{ from_ms: string; points: string }>(
-    `SELECT toUnixTimestamp64Milli(min(timestamp)) AS from_ms, count() AS points FROM ${TELEMETRY_TABLES.metrics}`,
+/**
+ * Where the oldest partition begins, of all tenants, of raw points, hours and days: partitions go whole. Known from the parts, without
+ * reading rows.
+ */
+async function readOldest(
+  scope: Scope,
+  asking: Asking,
+): Promise<[raw: number, hourly: number, daily: number]> {
+  const tables = [TELEMETRY_TABLES.metrics, 'metrics_hourly', 'metrics_daily'];
+  const partition = ['toStartOfDay', 'toStartOfMonth', 'toStartOfMonth'];
+  const rows = await asking.rows<{ nth: number; seconds: string; n: string }>(
+    tables
+      .map(
+        (table, nth) =>
+          `SELECT ${nth} AS nth, toUnixTimestamp(toDateTime(${partition[nth]}(min(timestamp)), 'UTC')) AS seconds, count() AS n FROM ${table}`,
+      )
+      .join(' UNION ALL '),
     new Where(scope),
   );
-  return points === '0' ? LAST_MS : Math.floor(Number(from_ms) / DAY_MS) * DAY_MS;
+  const oldest = (table: number) => {
+    const { seconds, n } = rows.find(({ nth }) => nth === table)!;
+    return n === '0' ? LAST_MS : Number(seconds) * 1000;
+  };
+  return [oldest(0), oldest(1), oldest(2)];
 }
 
 /** The hours that lie in a range, the cut ones too. */
@@ -131,7 +154,7 @@ export async function pendingHours(clickhouse: ClickHouse, limits: PendingLimits
     `SELECT ${SCOPE}, hour_ms, of_points FROM (
   SELECT ${SCOPE}, ${HOURS} FROM rollup_hours
   WHERE hour >= toDateTime({from:UInt32}, 'UTC') AND hour <= toDateTime({to:UInt32}, 'UTC') GROUP BY ${SCOPE}, hour
-) WHERE ${IS_STALE} AND NOT dropped AND (rolled = 0 OR touched <= hour_ms + ${HOUR_MS} + {late:Int64})
+) WHERE ${IS_STALE} AND dropped_level = 0 AND (rolled = 0 OR touched <= hour_ms + ${HOUR_MS} + {late:Int64})
 ORDER BY ${SCOPE}, hour_ms`,
     {
       from: Math.max(0, Math.floor(fromMs / 1000)),
@@ -152,7 +175,7 @@ export async function pendingDays(
   SELECT ${SCOPE}, ${HOURS} FROM rollup_hours
   WHERE hour >= toDateTime({from:UInt32}, 'UTC') AND hour < toDateTime({to:UInt32}, 'UTC') GROUP BY ${SCOPE}, hour
 )
-GROUP BY ${SCOPE}, hour_ms HAVING max(written) > 0 AND max(day_rolled) <= max(written)
+GROUP BY ${SCOPE}, hour_ms HAVING max(written) > 0 AND max(dropped_level) < 2 AND max(day_rolled) <= max(written)
 ORDER BY ${SCOPE}, hour_ms`,
     {
       from: Math.floor(Math.max(0, fromMs) / DAY_MS) * (DAY_MS / 1000),
@@ -202,20 +225,26 @@ export async function recordDay(
   );
 }
 
+/** What is deleted, and how `dropped` says so: what is coarser is kept for longer. */
+const DROPPED_LEVEL: Record<Source, number> = { raw: 1, metrics_hourly: 2, metrics_daily: 3 };
+
 /**
- * To be called before a tenant's raw points of a time are deleted while others' stay: from then on its rollups of that time are final, and what
- * needs the points says that it is partial. (Whole partitions that go are seen without this.)
+ * To be called before rows of a tenant are deleted while others' stay: from then on its rollups of that time are not made anew, and answers that
+ * need what is gone say that they are partial. (Whole partitions that go are seen without this.)
+ *
+ * @param source with all that is finer
  */
-export async function recordRawDropped(
+export async function recordDropped(
   clickhouse: ClickHouse,
   scope: Scope,
+  source: Source,
   beforeMs: number,
 ): Promise<void> {
   const where = new Where(scope);
   const before = where.bind('UInt32', Math.floor(beforeMs / 1000));
   await clickhouse.command(
     bindParameters(
-      `INSERT INTO rollup_hours (${SCOPE}, hour, raw_dropped) SELECT DISTINCT ${SCOPE}, hour, 1 FROM rollup_hours
+      `INSERT INTO rollup_hours (${SCOPE}, hour, dropped) SELECT DISTINCT ${SCOPE}, hour, ${DROPPED_LEVEL[source]} FROM rollup_hours
 WHERE ${where} AND hour < toDateTime(${before}, 'UTC')`,
       where.params,
     ),

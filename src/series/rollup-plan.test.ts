@@ -14,6 +14,8 @@ const state = (some: Partial<RollupState> = {}): RollupState => ({
   staleHours: new Set(),
   staleDays: new Set(),
   rawFromMs: 0,
+  hourlyFromMs: 0,
+  dailyFromMs: 0,
   ...some,
 });
 const need = (stepMs: number, some: Partial<Need> = {}): Need => ({
@@ -90,6 +92,21 @@ describe('The plan of a question', () => {
     assert.deepEqual(gone(hours(0), need(HOUR_MS), { rawFromMs, staleHours }), [[3, 4]]);
   });
 
+  it('outlives the hours: days answer for what is gone of them, and what days cannot is said to be gone', () => {
+    const old = state({ rawFromMs: hours(48), hourlyFromMs: hours(24) });
+    assert.deepEqual(plan(hours(0), hours(48), need(DAY_MS), old), [['daily', 0, 48]]);
+    const { segments, gone } = planSegments(range(hours(0), hours(48)), need(HOUR_MS), old);
+    assert.deepEqual(
+      segments.map(({ source }) => source),
+      ['raw', 'metrics_hourly'],
+    );
+    assert.deepEqual(gone, [range(hours(0), hours(24))]);
+    const older = state({ rawFromMs: hours(48), hourlyFromMs: hours(48), dailyFromMs: hours(24) });
+    assert.deepEqual(planSegments(range(hours(0), hours(48)), need(DAY_MS), older).gone, [
+      range(hours(0), hours(24)),
+    ]);
+  });
+
   it('covers the range without gaps or overlaps, by whole and clean hours and days of the rollups', () => {
     const minutes = (max: number) => fc.integer({ min: 0, max }).map((minute) => T0 + minute * 60_000);
     const arbitraryState = fc.record({
@@ -100,6 +117,8 @@ describe('The plan of a question', () => {
         .array(fc.integer({ min: 0, max: 4 }).map((day) => hours(day * 24)))
         .map((list) => new Set(list)),
       rawFromMs: fc.constant(0),
+      hourlyFromMs: fc.constant(0),
+      dailyFromMs: fc.constant(0),
     });
     fc.assert(
       fc.property(

@@ -16,8 +16,10 @@ export interface RollupState {
   /** Hours and days (their first millisecond) that rows came for since they were rolled up, or that wait for it. */
   staleHours: ReadonlySet<number>;
   staleDays: ReadonlySet<number>;
-  /** Raw points from before are gone, wholly or in part. */
+  /** Raw points, and rows of hours and of days, from before are gone, wholly or in part. */
   rawFromMs: number;
+  hourlyFromMs: number;
+  dailyFromMs: number;
 }
 
 /** What a question needs of its source. */
@@ -85,12 +87,14 @@ function rolledSegments(range: TimeRange, need: Need, state: RollupState): Segme
   return segments.length <= MAX_SEGMENTS ? segments : joinRaw(segments);
 }
 
-function isWholeDay(hour: number, end: number, { dailyUntilMs, staleDays }: RollupState): boolean {
-  return hour % DAY_MS === 0 && hour + DAY_MS <= Math.min(end, dailyUntilMs) && !staleDays.has(hour);
+function isWholeDay(hour: number, end: number, state: RollupState): boolean {
+  const isInside = hour % DAY_MS === 0 && hour + DAY_MS <= Math.min(end, state.dailyUntilMs);
+  return isInside && hour >= state.dailyFromMs && !state.staleDays.has(hour);
 }
 
-function isRolled(hour: number, { hourlyUntilMs, staleHours, rawFromMs }: RollupState): boolean {
-  return hour + HOUR_MS <= hourlyUntilMs && (!staleHours.has(hour) || hour < rawFromMs);
+function isRolled(hour: number, state: RollupState): boolean {
+  const isThere = hour + HOUR_MS <= state.hourlyUntilMs && hour >= state.hourlyFromMs;
+  return isThere && (!state.staleHours.has(hour) || hour < state.rawFromMs);
 }
 
 /** One raw segment from the first to the last of them that lie amid rollups. */

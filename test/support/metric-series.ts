@@ -123,7 +123,7 @@ export async function storePoints(store: TelemetryStore, scope: Scope, rows: obj
 /** As if what was stored until now had been so an hour ago: only then is it certain that a rollup has seen it. */
 export async function letNotesAge(store: TelemetryStore): Promise<void> {
   const columns =
-    'organization_id, workspace_id, tenant_id, hour, touched_at, rolled_at, written_at, day_rolled_at, points, raw_dropped';
+    'organization_id, workspace_id, tenant_id, hour, touched_at, rolled_at, written_at, day_rolled_at, points, dropped';
   const times = ['touched_at', 'rolled_at', 'written_at', 'day_rolled_at'];
   const aged = times.reduce(
     (text, name) => text.replace(name, `if(${name} > 3600, ${name} - 3600, ${name})`),
