@@ -18,7 +18,7 @@ const KINDS = {
   summary: ['summary', 'UNSPECIFIED', ['avg', 'sum', 'count', 'rate']],
 } as const satisfies Record<string, [string, string, Aggregation[]]>;
 type Kind = keyof typeof KINDS;
-const ALL_KINDS = Object.keys(KINDS) as Kind[];
+export const ALL_KINDS = Object.keys(KINDS) as Kind[];
 
 /** Metrics of random data, each named after its kind, and what can be asked of it. */
 export const askable = fc
