@@ -165,7 +165,8 @@ function addedUp({ column, type, key: setKey, sum }: BucketSets, rows: string): 
       FROM (${rows})
     )
   ) GROUP BY begin, ${KEY}, of_row, bucket_key`;
-  const merged = `CAST(groupArrayIf(set, NOT of_row), 'Array(${type})')`;
+  // In order, so that the same points give the same row.
+  const merged = `CAST(arraySort(x -> tupleElement(x, 1), groupArrayIf(set, NOT of_row)), 'Array(${type})')`;
   return `SELECT begin, ${KEY}, any(of_series), any(of_resource), sumIf(points_, of_row), sumIf(observed_, of_row), sumIf(total_, of_row),
   ifNull(sumIf(in_total_, of_row), 0), minIf(least_, of_row), maxIf(most_, of_row), ${NO_LAST},
   ${column === 'explicit' ? `${merged}, []` : `[], ${merged}`}
