@@ -15,6 +15,7 @@ import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { DeliveriesModule, NotificationsModule } from './notifications/notifications.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
+import { RollupsModule } from './rollups/rollups.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 
 @Module({})
@@ -49,6 +50,7 @@ export class AppModule {
         ExploreModule,
         NotificationsModule,
         DeliveriesModule,
+        RollupsModule,
         MonitoringModule,
         OpenApiModule,
       ],

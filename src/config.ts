@@ -179,6 +179,11 @@ const SETTINGS = {
     default: '10000',
     meaning: 'how often the program sends itself an item and waits until it is seen (ms); 0: never',
   },
+  ROLLUP_LATE_HOURS: {
+    schema: integer(0, 8760),
+    default: '24',
+    meaning: 'metrics so late change their hour within an hour, later ones at night (hours after its end)',
+  },
   FAILPOINT: {
     schema: z.string().regex(/^[a-z-]+(:\d+)?$/, 'a step, or step:count'),
     meaning: 'for tests: kill this process at a named step of the ingest pipeline',

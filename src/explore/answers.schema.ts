@@ -44,6 +44,7 @@ const meta = z.object({
   bytes_read: z.int(),
   elapsed_ms: z.number(),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
+  partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
 });
 
 export const service = z.object({
@@ -67,20 +68,24 @@ export const metricName = z.object({
   last_seen: iso,
 }) satisfies z.ZodType<MetricName>;
 
+const seriesSource = z
+  .enum(['raw', 'metrics_hourly', 'metrics_daily'])
+  .describe('the coarsest that was read');
+
 export const seriesAnswer = z.object({
   metric: z.string(),
   metric_type: z.enum(['gauge', 'sum', 'histogram', 'exponential_histogram', 'summary', '']),
   unit: z.string(),
   agg: z.custom<SeriesAnswer['agg']>().describe('as asked, or what fits the metric; null without points'),
   step: z.number().describe('seconds'),
-  source: z.literal('raw'),
+  source: seriesSource,
   series: z.array(
     z.object({
       labels: z.record(z.string(), z.string()),
       points: z.array(z.tuple([z.int(), exact])).describe('[begin of the step in Unix milliseconds, value]'),
     }),
   ),
-  meta,
+  meta: meta.extend({ source: seriesSource }),
 }) satisfies z.ZodType<SeriesAnswer>;
 
 const numberType = z.enum(['none', 'double', 'int']);

@@ -89,7 +89,7 @@ export class Cost {
 
 /** How an answer was made. */
 export interface Meta {
-  source: 'raw' | 'postgresql';
+  source: 'raw' | 'metrics_hourly' | 'metrics_daily' | 'postgresql';
   /** Which tier of the cache it came from; `stale`: it was just over, and the store failed or was slow. */
   cache: 'miss' | 'L1' | 'L2' | 'stale';
   /** By ClickHouse for this request; 0 where it was not asked. */
@@ -98,6 +98,7 @@ export interface Meta {
   elapsed_ms: number;
   /** Present when the answer holds less than was asked for. */
   partial?: true;
+  partial_reason?: string;
 }
 
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
