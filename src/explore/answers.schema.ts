@@ -44,6 +44,18 @@ const meta = z.object({
   bytes_read: z.int(),
   elapsed_ms: z.number(),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
+  partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
+  explain: z
+    .array(
+      z.object({
+        statement: z.string().describe('values stand as {name:Type}'),
+        parameters: z.record(z.string(), z.unknown()),
+        rows_read: z.int(),
+        indexes: z.array(z.string()).describe("the engine's EXPLAIN indexes = 1"),
+      }),
+    )
+    .optional()
+    .describe('with explain=1: the statements behind the answer'),
 });
 
 export const service = z.object({

@@ -1,4 +1,4 @@
-import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Query, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
@@ -10,9 +10,11 @@ import { resolveRange } from '../http/time.js';
 import { searchLogs } from '../store/logs.js';
 import { logRecord } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
 import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/logs')
 export class LogsController {
   constructor(

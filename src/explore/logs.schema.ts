@@ -6,8 +6,8 @@ import {
   names,
   oneOf,
   pageFields,
+  questionFields,
   text,
-  timeFields,
 } from '../http/request.schema.js';
 import type { SearchTerm } from '../store/logs.js';
 import { severityNumber } from '../store/logs.js';
@@ -52,6 +52,6 @@ export const logsQuery = z.object({
   trace_id: about('Trace', hexId(16)).optional(),
   span_id: about('Span', hexId(8)).optional(),
   order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });

@@ -8,8 +8,8 @@ import {
   oneOf,
   pageFields,
   plain,
+  questionFields,
   text,
-  timeFields,
 } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
 import { AGGREGATIONS } from '../series/aggregation.js';
@@ -26,7 +26,7 @@ export const METRIC_PREFIXES: AttributePrefix[] = [
 export const metricNamesQuery = z.object({
   service: about('Names of services', names).default([]),
   prefix: about('What the name of the metric begins with', plain).default(''),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });
 
@@ -34,7 +34,7 @@ export const metricPointsQuery = z.object({
   metric: about('Name of the metric', name).optional(),
   service: about('Names of services', names).default([]),
   order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });
 
@@ -62,7 +62,7 @@ export const metricQuery = z.object({
     'Attribute names, resource.<key> or service_name: a series for each of their values',
     names,
   ).default([]),
-  ...timeFields,
+  ...questionFields,
 });
 
 /** As many as a chart can use; Prometheus has the same limit. */

@@ -21,6 +21,7 @@ import { ClickHouse } from '../connections/clickhouse.js';
 import { AUDIT } from '../edge/audit.js';
 import type { ScopedRequest } from '../edge/current-scope.js';
 import { ErrorFilter } from '../edge/error.filter.js';
+import type { Permission } from '../edge/principal.js';
 import { LOGGER } from '../log.js';
 import * as answers from './answers.schema.js';
 import { ExploreModule } from './explore.module.js';
@@ -40,7 +41,8 @@ class TestGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<ScopedRequest & { headers: Record<string, string> }>();
     const scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
-    request.principal = { kind: 'key', id: 'test', name: 'test', scope, permissions: new Set(['read']) };
+    const permissions = new Set<Permission>(request.headers['x-test-admin'] ? ['read', 'admin'] : ['read']);
+    request.principal = { kind: 'key', id: 'test', name: 'test', scope, permissions };
     return true;
   }
 }
@@ -51,14 +53,16 @@ interface Answer {
   body: any;
 }
 
-async function get(path: string, tenant = 'a'): Promise<Answer> {
+async function get(path: string, tenant = 'a', isAdmin = false): Promise<Answer> {
   const answer = await app.inject({
     method: 'GET',
     url: `/api/v1${path}`,
-    headers: { 'x-test-tenant': tenant },
+    headers: { 'x-test-tenant': tenant, ...(isAdmin ? { 'x-test-admin': '1' } : {}) },
   });
   return { status: answer.statusCode, body: answer.json() };
 }
+
+const withExplain = (path: string) => `${path}${path.includes('?') ? '&' : '?'}explain=1`;
 
 async function fill(): Promise<void> {
   const common = {
@@ -218,6 +222,32 @@ describe('The query API', () => {
     await described('/logs', answers.logRecord, first);
     await described('/traces', answers.traceSummary, first);
     await described(`/traces/${TRACE}`, answers.trace, (body) => body);
+  });
+
+  it('explains itself to an admin: the statements with values apart, and how indexes were used', async () => {
+    const asked = '/logs?limit=9&service=shop&explain=1';
+    const { status, body } = await get(asked, 'a', true);
+    assert.equal(status, 200);
+    assert.equal(body.meta.cache, 'miss');
+    const [{ statement, parameters, rows_read, indexes }] = body.meta.explain;
+    assert.match(statement, /WHERE organization_id = \{p0:String\} AND workspace_id = \{p1:String\}/);
+    assert.ok(!statement.includes('shop'), 'no value in the text');
+    assert.deepEqual([parameters.p0, parameters.p2], ['org', 'a']);
+    assert.ok(rows_read > 0);
+    assert.match(indexes.join('\n'), /PrimaryKey[\s\S]*Granules: \d+\/\d+/);
+    assert.equal((await get(asked, 'a', true)).body.meta.cache, 'miss', 'never from the cache');
+    assert.equal((await get('/logs?limit=9&service=shop')).body.meta.explain, undefined, 'nor into it');
+    const described = answers.trace.safeParse((await get(`/traces/${TRACE}?explain=1`, 'a', true)).body);
+    assert.equal(described.error, undefined);
+    for (const path of ['/services', '/metrics', '/metrics/query?metric=cpu', '/metrics/points', '/traces'])
+      assert.ok((await get(withExplain(path), 'a', true)).body.meta.explain.length > 0, path);
+  });
+
+  it('explains itself to nobody else', async () => {
+    const { status, body } = await get('/logs?explain=1');
+    assert.deepEqual([status, body.code], [403, 'PERMISSION_DENIED']);
+    assert.equal((await get('/logs?explain=0')).status, 200);
+    assert.equal((await get('/logs?explain=yes', 'a', true)).status, 400);
   });
 
   it('shows another tenant nothing, not even that it is there', async () => {

@@ -1,4 +1,4 @@
-import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Query, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
@@ -10,9 +10,11 @@ import { resolveRange } from '../http/time.js';
 import { listServices } from '../store/services.js';
 import { service } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
 import { servicesQuery } from './services.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/services')
 export class ServicesController {
   constructor(

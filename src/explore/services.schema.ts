@@ -1,4 +1,4 @@
 import { z } from 'zod';
-import { pageFields, timeFields } from '../http/request.schema.js';
+import { pageFields, questionFields } from '../http/request.schema.js';
 
-export const servicesQuery = z.object({ ...timeFields, ...pageFields });
+export const servicesQuery = z.object({ ...questionFields, ...pageFields });

@@ -1,4 +1,4 @@
-import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Param, Query, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
@@ -11,10 +11,12 @@ import { readTrace } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
 import { trace, traceSummary } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
 import { RECORD_PREFIXES } from './logs.schema.js';
 import { traceQuery, tracesQuery } from './traces.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/traces')
 export class TracesController {
   constructor(

@@ -1,9 +1,11 @@
+import type { ClickHouseSettings } from '@clickhouse/client';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable, isTooExpensive } from '../connections/clickhouse-errors.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
+import { currentExplanation, type ExplainedStatement } from './explaining.js';
 
 export const TELEMETRY_TABLES = {
   traces: 'telemetry_traces',
@@ -22,7 +24,7 @@ export class Where {
   readonly params: Record<string, unknown> = {};
   private readonly conditions: string[] = [];
 
-  constructor(scope: Scope) {
+  constructor(readonly scope: Scope) {
     this.and(`organization_id = ${this.bind('String', scope.organizationId)}`);
     this.and(`workspace_id = ${this.bind('String', scope.workspaceId)}`);
     this.and(`tenant_id = ${this.bind('String', scope.tenantId)}`);
@@ -75,14 +77,15 @@ export class Cost {
   bytesRead = 0;
   elapsedMs = 0;
 
-  meta(extra: { partial?: boolean } = {}): Meta {
+  /** @param partialReason why the answer holds less than was asked for, where it does */
+  meta(partialReason?: string): Meta {
     return {
       source: 'raw',
       cache: 'miss',
       rows_read: this.rowsRead,
       bytes_read: this.bytesRead,
       elapsed_ms: Math.round(this.elapsedMs * 10) / 10,
-      ...(extra.partial ? { partial: true } : {}),
+      ...(partialReason === undefined ? {} : { partial: true, partial_reason: partialReason }),
     };
   }
 }
@@ -96,8 +99,11 @@ export interface Meta {
   rows_read: number;
   bytes_read: number;
   elapsed_ms: number;
-  /** Present when the answer holds less than was asked for. */
+  /** Present when the answer holds less than was asked for, with the limit that was hit and what to do about it. */
   partial?: true;
+  partial_reason?: string;
+  /** With `explain=1`: the statements behind the answer. */
+  explain?: ExplainedStatement[];
 }
 
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
@@ -110,13 +116,22 @@ export class Asking {
   ) {}
 
   /**
+   * Within the limits of the tenant whose WHERE it is.
+   *
+   * @param settings of the engine, for this statement
    * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away,
-   *   REQUEST_TIMEOUT when the signal fired
+   *   RATE_LIMITED when too many of the tenant wait, REQUEST_TIMEOUT when the signal fired
    */
-  async rows<T>(query: string, where: Where, maxExecutionSeconds?: number): Promise<T[]> {
+  async rows<T>(
+    query: string,
+    where: Where,
+    maxExecutionSeconds?: number,
+    settings?: ClickHouseSettings,
+  ): Promise<T[]> {
     try {
-      const options = { signal: this.signal, maxExecutionSeconds };
-      const result = await this.clickhouse.read<T>(query, where.params, options);
+      const options = { signal: this.signal, maxExecutionSeconds, settings };
+      const result = await this.clickhouse.readFor<T>(where.scope, query, where.params, options);
+      await currentExplanation()?.add(this.clickhouse, where.scope, query, where.params, result.rowsRead);
       this.cost.rowsRead += result.rowsRead;
       this.cost.bytesRead += result.bytesRead;
       this.cost.elapsedMs += result.elapsedMs;

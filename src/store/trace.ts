@@ -9,6 +9,8 @@ import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.j
 /** Spans of one trace that are given at most; a trace with more is `partial`. */
 export const MAX_TRACE_SPANS = 50_000;
 
+const PARTIAL_REASON = `The trace has more than ${MAX_TRACE_SPANS} spans; these are the first by their start. Narrow it with from and to.`;
+
 export interface Trace {
   trace_id: string;
   timestamp: string;
@@ -61,7 +63,8 @@ export async function readTrace(
     for (const row of rows.slice(0, SLICE_SPANS)) spans.push(decodeSpan(row));
   }
   if (spans.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
-  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial: more }) };
+  const reason = more ? PARTIAL_REASON : undefined;
+  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta(reason) };
 }
 
 function sliceStatement(where: Where, offset: number): string {
