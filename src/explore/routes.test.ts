@@ -1,66 +1,20 @@
-import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { type CanActivate, type ExecutionContext, Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import pino from 'pino';
 import type { z } from 'zod';
-import {
-  at,
-  attributes,
-  id,
-  str,
-  TENANT_A,
-  TENANT_B,
-  TelemetryStore,
-} from '../../test/support/telemetry-store.js';
-import { Answers } from '../answers/answers.js';
-import { CacheService } from '../cache/cache.service.js';
-import { ClickHouse } from '../connections/clickhouse.js';
-import { AUDIT } from '../edge/audit.js';
-import type { ScopedRequest } from '../edge/current-scope.js';
-import { ErrorFilter } from '../edge/error.filter.js';
-import type { Permission } from '../edge/principal.js';
-import { LOGGER } from '../log.js';
+import { ExploreApp } from '../../test/support/explore-app.js';
+import { at, attributes, id, str, TENANT_A, TelemetryStore } from '../../test/support/telemetry-store.js';
 import * as answers from './answers.schema.js';
-import { ExploreModule } from './explore.module.js';
 
 const NOW_MS = Date.now();
 const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
 const MINUTE_NS = 60_000_000_000n;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 
-const log = pino({ level: 'silent' });
-const cache = new CacheService({ maxEntries: 1000, maxBytes: 1e8 }, undefined, log);
 let store: TelemetryStore;
-let app: NestFastifyApplication;
+let explore: ExploreApp;
+const get: ExploreApp['get'] = (...asked) => explore.get(...asked);
 
-/** The tenant named in a header: what the real guard finds out from a credential. */
-class TestGuard implements CanActivate {
-  canActivate(context: ExecutionContext): boolean {
-    const request = context.switchToHttp().getRequest<ScopedRequest & { headers: Record<string, string> }>();
-    const scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
-    const permissions = new Set<Permission>(request.headers['x-test-admin'] ? ['read', 'admin'] : ['read']);
-    request.principal = { kind: 'key', id: 'test', name: 'test', scope, permissions };
-    return true;
-  }
-}
-
-interface Answer {
-  status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON the route answers
-  body: any;
-}
-
-async function get(path: string, tenant = 'a', isAdmin = false): Promise<Answer> {
-  const answer = await app.inject({
-    method: 'GET',
-    url: `/api/v1${path}`,
-    headers: { 'x-test-tenant': tenant, ...(isAdmin ? { 'x-test-admin': '1' } : {}) },
-  });
-  return { status: answer.statusCode, body: answer.json() };
-}
+type Body = Awaited<ReturnType<ExploreApp['get']>>['body'];
 
 const withExplain = (path: string) => `${path}${path.includes('?') ? '&' : '?'}explain=1`;
 
@@ -104,29 +58,10 @@ async function fill(): Promise<void> {
 before(async () => {
   store = await TelemetryStore.open();
   await fill();
-  const providers = [
-    { provide: ClickHouse, useValue: store.clickhouse },
-    { provide: Answers, useValue: new Answers(cache, 'until-changed', 'store') },
-    { provide: LOGGER, useValue: log },
-    { provide: AUDIT, useValue: { record: async () => undefined, refuse: () => undefined } },
-  ];
-  @Module({
-    imports: [
-      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER, AUDIT, Answers] },
-      ExploreModule,
-    ],
-    providers: [
-      { provide: APP_GUARD, useClass: TestGuard },
-      { provide: APP_FILTER, useClass: ErrorFilter },
-    ],
-  })
-  class TestModule {}
-  app = await NestFactory.create<NestFastifyApplication>(TestModule, new FastifyAdapter(), { logger: false });
-  await app.init();
-  await app.getHttpAdapter().getInstance().ready();
+  explore = await ExploreApp.start(store.clickhouse);
 });
 after(async () => {
-  await app.close();
+  await explore.close();
   await store.close();
 });
 
@@ -209,11 +144,11 @@ describe('The query API', () => {
   });
 
   it('answers as it is described, without a field more', async () => {
-    const described = async (path: string, schema: z.ZodType, of: (body: Answer['body']) => unknown) => {
+    const described = async (path: string, schema: z.ZodType, of: (body: Body) => unknown) => {
       const answer = of((await get(path)).body);
       assert.deepEqual(schema.parse(answer), answer, path);
     };
-    const first = (body: Answer['body']) => body.data[0];
+    const first = (body: Body) => body.data[0];
     await described('/services', answers.service, first);
     await described('/metrics', answers.metricName, first);
     await described('/metrics/points', answers.metricPoint, first);
