@@ -89,6 +89,9 @@ function countStatement(table: string, where: Where, limit: number): string {
   return `SELECT toString(count()) AS matches FROM (${matching})`;
 }
 
+/** SQL of what tells rows of the same nanosecond apart. */
+export const rowHash = (identity: string) => `cityHash64(tuple(${identity}))`;
+
 function pageStatement(
   question: TimeOrderedQuestion<never, unknown>,
   where: Where,
@@ -100,7 +103,7 @@ function pageStatement(
     ? ['DESC', '<', '>=', 'min']
     : ['ASC', '>', '<=', 'max'];
   const steps = keyedBySteps ? `toStartOfFiveMinutes(timestamp) ${direction}, ` : '';
-  const hash = `cityHash64(tuple(${identity}))`;
+  const hash = rowHash(identity);
   const start = place.cursor && where.bindTime(BigInt(place.cursor.key[0]));
   const startHash = place.cursor && where.bind('UInt64', place.cursor.key[1]);
   const toEdge = where.bind('UInt32', place.limit + 1 + (place.cursor ? 0 : place.offset));
