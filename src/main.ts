@@ -8,6 +8,7 @@ import { lockDataDir } from './data-dir-lock.js';
 import { AUDIT } from './edge/audit.js';
 import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
+import { LogTails } from './explore/log-tails.js';
 import { armFailpoint } from './failpoints.js';
 import { createApi } from './http/api-server.js';
 import { ConnectionLimit } from './http/connection-limit.js';
@@ -50,6 +51,7 @@ export async function start(config: Config): Promise<Running> {
     const otlpGrpc = app.get(OtlpGrpc);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
+      app.get(LogTails).stop();
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);

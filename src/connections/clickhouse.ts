@@ -1,10 +1,10 @@
 import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickhouse/client';
 import type { Config } from '../config.js';
 import type { Scope } from '../edge/scope.js';
+import { TenantTurns } from '../edge/tenant-turns.js';
 import { assertRead, type NativeInsert } from './clickhouse-statement.js';
 import { engineBudget } from './engine-config.js';
 import type { PoolStats } from './session-pool.js';
-import { TenantTurns } from './tenant-turns.js';
 
 export interface ReadOptions {
   /** Ends the query in the engine, not only the waiting for it. */

@@ -11,7 +11,7 @@ import { searchLogs } from '../store/logs.js';
 import { logRecord } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
 import { ExplainInterceptor } from './explain.interceptor.js';
-import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
+import { logsQuery, questionOf, RECORD_PREFIXES } from './logs.schema.js';
 
 @Requires('read')
 @UseInterceptors(ExplainInterceptor)
@@ -33,16 +33,7 @@ export class LogsController {
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
     const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
-    const question = {
-      terms: query.q,
-      services: query.service,
-      severities: query.severity,
-      minSeverity: query.min_severity,
-      traceId: query.trace_id,
-      spanId: query.span_id,
-      attributes: query.attributes,
-      order: query.order,
-    };
+    const question = { ...questionOf(query), order: query.order };
     const { page, limit, cursor } = query;
     const range = resolveRange(from, to, nowMs);
     const asked = { from, to, range, question: { ...question, page, limit, cursor } };

@@ -28,6 +28,8 @@ const HASH = rowHash(LOG_IDENTITY);
 export interface TailedRecord {
   /** 1, 2, 3 ... in the order they were given. */
   sequence: number;
+  /** By which it is ordered. */
+  timeNs: string;
   record: LogRecord;
 }
 
@@ -181,7 +183,11 @@ FROM ${TELEMETRY_TABLES.logs} WHERE ${where} ORDER BY timestamp, ${HASH} LIMIT $
       const left = wanted.get(key) ?? 0;
       if (left === 0) continue;
       wanted.set(key, left - 1);
-      records.push({ sequence: this.remember(key, nowSecond), record: decodeLog(row) });
+      records.push({
+        sequence: this.remember(key, nowSecond),
+        timeNs: row.time_unix_nano,
+        record: decodeLog(row),
+      });
     }
     return records;
   }
