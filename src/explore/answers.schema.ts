@@ -37,7 +37,7 @@ const origin = {
     schema_url: z.string(),
   }),
 };
-const meta = z.object({
+export const meta = z.object({
   source: z.literal('raw'),
   cache: z.enum(['miss', 'L1', 'L2', 'stale']).describe('where it came from; miss: the store was asked'),
   rows_read: z.int(),

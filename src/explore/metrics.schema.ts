@@ -47,6 +47,11 @@ function parseStep(given: string): number | undefined {
   return stepMs > 0 && stepMs <= MAX_STEP_MS ? stepMs : undefined;
 }
 
+export const stepField = about(
+  'Length of a step, about 300 to the time range unless given',
+  text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)'),
+).optional();
+
 export const metricQuery = z.object({
   metric: about('Name of the metric', name),
   service: about('Names of services', names).default([]),
@@ -54,10 +59,7 @@ export const metricQuery = z.object({
     'What is made of the points of a step, what fits the metric unless given',
     oneOf(...AGGREGATIONS),
   ).optional(),
-  step: about(
-    'Length of a step, about 300 to the time range unless given',
-    text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)'),
-  ).optional(),
+  step: stepField,
   group_by: about(
     'Attribute names, resource.<key> or service_name: a series for each of their values',
     names,

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { ExploreApp } from '../../test/support/explore-app.js';
 import { at, attributes, id, str, TENANT_A, TelemetryStore } from '../../test/support/telemetry-store.js';
 import * as answers from './answers.schema.js';
+import { operation, redSeries, serviceMap } from './services.schema.js';
 
 const NOW_MS = Date.now();
 const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
@@ -157,6 +158,9 @@ describe('The query API', () => {
     await described('/logs', answers.logRecord, first);
     await described('/traces', answers.traceSummary, first);
     await described(`/traces/${TRACE}`, answers.trace, (body) => body);
+    await described('/operations', operation, first);
+    await described('/operations/series?service=shop', redSeries, (body) => body);
+    await described('/service-map', serviceMap, (body) => body);
   });
 
   it('explains itself to an admin: the statements with values apart, and how indexes were used', async () => {
@@ -174,7 +178,16 @@ describe('The query API', () => {
     assert.equal((await get('/logs?limit=9&service=shop')).body.meta.explain, undefined, 'nor into it');
     const described = answers.trace.safeParse((await get(`/traces/${TRACE}?explain=1`, 'a', true)).body);
     assert.equal(described.error, undefined);
-    for (const path of ['/services', '/metrics', '/metrics/query?metric=cpu', '/metrics/points', '/traces'])
+    for (const path of [
+      '/services',
+      '/metrics',
+      '/metrics/query?metric=cpu',
+      '/metrics/points',
+      '/traces',
+      '/operations',
+      '/operations/series',
+      '/service-map',
+    ])
       assert.ok((await get(withExplain(path), 'a', true)).body.meta.explain.length > 0, path);
   });
 

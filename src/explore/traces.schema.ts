@@ -11,7 +11,7 @@ import {
   words,
 } from '../http/request.schema.js';
 
-const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
+export const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 
 export const tracesQuery = z.object({
   service: about('Names of services', names).default([]),

@@ -21,10 +21,12 @@ const LAST_STEP_NS = 4_294_000_000_000_000_000n;
  * parameters (`{p0:String}`), so no value can become SQL.
  */
 export class Where {
-  readonly params: Record<string, unknown> = {};
   private readonly conditions: string[] = [];
 
-  constructor(readonly scope: Scope) {
+  constructor(
+    readonly scope: Scope,
+    readonly params: Record<string, unknown> = {},
+  ) {
     this.and(`organization_id = ${this.bind('String', scope.organizationId)}`);
     this.and(`workspace_id = ${this.bind('String', scope.workspaceId)}`);
     this.and(`tenant_id = ${this.bind('String', scope.tenantId)}`);
@@ -64,6 +66,12 @@ export class Where {
     return this.and(`toStartOfFiveMinutes(timestamp) >= ${step(range.fromNs)}`)
       .and(`toStartOfFiveMinutes(timestamp) <= ${step(range.toNs)}`)
       .within(range);
+  }
+
+  /** A WHERE of the same tenant and another range, for a part of the same statement: values of both are in `params`. */
+  withinAlso(range: TimeRange): Where {
+    const other = new Where(this.scope, this.params);
+    return other.withinSteps(range);
   }
 
   toString(): string {

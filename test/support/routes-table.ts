@@ -35,6 +35,9 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'post /v1/metrics': { takes: 'ingest' },
 
   'get /api/v1/services': { takes: 'read', data: 'sums' },
+  'get /api/v1/operations': { takes: 'read', data: 'sums' },
+  'get /api/v1/operations/series': { takes: 'read', data: 'sums' },
+  'get /api/v1/service-map': { takes: 'read', data: 'sums' },
   'get /api/v1/logs': { takes: 'read', data: 'items' },
   'get /api/v1/logs/tail': { takes: 'read', endless: true },
   'get /api/v1/traces': { takes: 'read', data: 'items' },
