@@ -130,17 +130,17 @@ const SETTINGS = {
   QUERY_MAX_SECONDS: {
     schema: integer(1, 3600),
     default: '30',
-    meaning: 'time that one statement of a question may take (s)',
+    meaning: 'time that the store may take over one question (s)',
   },
   QUERY_MAX_MEMORY: {
     schema: bytes,
     default: '1GiB',
-    meaning: 'memory of one; embedded: never more than a third of MEMORY_LIMIT',
+    meaning: 'memory of one statement; embedded: never more than a third of MEMORY_LIMIT',
   },
   QUERY_MAX_ROWS: {
     schema: integer(1, 1_000_000_000_000),
     default: '1000000000',
-    meaning: 'rows that one may read',
+    meaning: 'rows that one statement may read',
   },
   QUERY_MAX_AT_ONCE: {
     schema: integer(1, 1000),

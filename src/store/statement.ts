@@ -114,6 +114,9 @@ export interface Meta {
   explain?: ExplainedStatement[];
 }
 
+/** 0 would be no limit. */
+const LEAST_SECONDS = 0.01;
+
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
 export class Asking {
   readonly cost = new Cost();
@@ -124,7 +127,7 @@ export class Asking {
   ) {}
 
   /**
-   * Within the limits of the tenant whose WHERE it is.
+   * Within the limits of the tenant whose WHERE it is; those of time are for all statements of the answer together.
    *
    * @param settings of the engine, for this statement
    * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away,
@@ -137,7 +140,9 @@ export class Asking {
     settings?: ClickHouseSettings,
   ): Promise<T[]> {
     try {
-      const options = { signal: this.signal, maxExecutionSeconds, settings };
+      const secondsLeft = this.clickhouse.limits.maxSeconds - this.cost.elapsedMs / 1000;
+      const seconds = Math.max(LEAST_SECONDS, Math.min(secondsLeft, maxExecutionSeconds ?? secondsLeft));
+      const options = { signal: this.signal, maxExecutionSeconds: seconds, settings };
       const result = await this.clickhouse.readFor<T>(where.scope, query, where.params, options);
       await currentExplanation()?.add(this.clickhouse, where.scope, query, where.params, result.rowsRead);
       this.cost.rowsRead += result.rowsRead;
