@@ -88,6 +88,8 @@ export class ExploreApp {
   }
 
   close(): Promise<void> {
+    // fetch() opens a connection in reserve when one breaks; nothing ever comes on it, and a server waits for that.
+    this.app.getHttpServer().closeAllConnections();
     return this.app.close();
   }
 }
