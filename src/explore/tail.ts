@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AppError, type ErrorCode } from '../errors.js';
+import type { EventStream } from '../http/event-stream.js';
 import type { Tailed } from '../store/log-tail.js';
-import type { EventStream } from './event-stream.js';
 import type { OpenTail } from './log-tails.js';
 
 const POLL_MS = 1000;
