@@ -144,6 +144,26 @@ const SETTINGS = {
     default: '64MiB',
     meaning: 'largest request body after decompression',
   },
+  QUERY_MAX_SECONDS: {
+    schema: integer(1, 3600),
+    default: '30',
+    meaning: 'time that the store may take over one question (s)',
+  },
+  QUERY_MAX_MEMORY: {
+    schema: bytes,
+    default: '1GiB',
+    meaning: 'memory of one statement; embedded: never more than a third of MEMORY_LIMIT',
+  },
+  QUERY_MAX_ROWS: {
+    schema: integer(1, 1_000_000_000_000),
+    default: '1000000000',
+    meaning: 'rows that one statement may read',
+  },
+  QUERY_MAX_AT_ONCE: {
+    schema: integer(1, 1000),
+    default: '2',
+    meaning: 'statements of one tenant at once; more wait, so that others have their turn',
+  },
   QUEUE_OTLP_INGESTION: {
     schema: queueNumbers('otlp-ingestion'),
     default: queueNumbersText('otlp-ingestion'),

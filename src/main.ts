@@ -8,6 +8,7 @@ import { lockDataDir } from './data-dir-lock.js';
 import { AUDIT } from './edge/audit.js';
 import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
+import { LogTails } from './explore/log-tails.js';
 import { armFailpoint } from './failpoints.js';
 import { createApi } from './http/api-server.js';
 import { ConnectionLimit } from './http/connection-limit.js';
@@ -58,6 +59,7 @@ export async function start(config: Config): Promise<Running> {
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
       await app.get(Canary).stop();
+      app.get(LogTails).stop();
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);

@@ -184,9 +184,11 @@ export class EmbeddedDriver implements ClickHouseDriver {
   }
 
   private async read(parameters: QueryParameters, queryId: string): Promise<Uint8Array> {
+    const settings = parameters.clickhouse_settings;
+    const wantedBytes = Number(settings?.max_memory_usage ?? this.maxReadBytes);
     const sql = readStatement(parameters.query, parameters.query_params, {
-      max_memory_usage: this.maxReadBytes,
-      ...parameters.clickhouse_settings,
+      ...settings,
+      max_memory_usage: Math.min(wantedBytes, this.maxReadBytes),
       log_comment: queryId,
     });
     const run = async (session: Session) => {

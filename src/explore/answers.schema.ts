@@ -37,7 +37,7 @@ const origin = {
     schema_url: z.string(),
   }),
 };
-const meta = z.object({
+export const meta = z.object({
   source: z.literal('raw'),
   cache: z.enum(['miss', 'L1', 'L2', 'stale']).describe('where it came from; miss: the store was asked'),
   rows_read: z.int(),
@@ -45,6 +45,17 @@ const meta = z.object({
   elapsed_ms: z.number(),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
   partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
+  explain: z
+    .array(
+      z.object({
+        statement: z.string().describe('values stand as {name:Type}'),
+        parameters: z.record(z.string(), z.unknown()),
+        rows_read: z.int(),
+        indexes: z.array(z.string()).describe("the engine's EXPLAIN indexes = 1"),
+      }),
+    )
+    .optional()
+    .describe('with explain=1: the statements behind the answer'),
 });
 
 export const service = z.object({

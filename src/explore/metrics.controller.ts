@@ -1,4 +1,4 @@
-import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Query, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
@@ -12,6 +12,7 @@ import { listMetricPoints } from '../series/metric-points.js';
 import { queryMetric } from '../series/metric-series.js';
 import { metricName, metricPoint, seriesAnswer } from './answers.schema.js';
 import { CallerSignal } from './caller-signal.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
 import {
   METRIC_PREFIXES,
   metricNamesQuery,
@@ -21,6 +22,7 @@ import {
 } from './metrics.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/metrics')
 export class MetricsController {
   constructor(
