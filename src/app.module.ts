@@ -11,7 +11,7 @@ import { IngestModule } from './ingest/ingest.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
-import { QueueModule } from './queue/queue.module.js';
+import { QueueModule } from './redis-queue/queue.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 
 @Module({})

@@ -28,12 +28,15 @@ export function redisScript(lua: string): RedisScript {
   return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
+/** What a script is given; bytes go as they are. */
+export type ScriptValue = string | number | Buffer;
+
 /** Runs a script by its hash, and sends its text only where Redis does not know it. */
 export async function runScript(
   client: Client,
   script: RedisScript,
   keys: string[],
-  values: (string | number)[],
+  values: ScriptValue[],
 ): Promise<unknown> {
   try {
     return await client.evalsha(script.sha1, keys.length, ...keys, ...values);
@@ -96,9 +99,10 @@ export class Redis {
    * Runs commands that a request waits for, 200 ms at most. A connection that takes longer is given up and made anew, so
    * that the next requests don't wait for it too.
    *
+   * @param timeoutMs more only for commands that carry so many bytes that these take their time
    * @throws RedisAway when it is not connected or does not answer in time; what Redis itself refuses is thrown as it is
    */
-  async request<T>(use: (client: Client) => Promise<T>): Promise<T> {
+  async request<T>(use: (client: Client) => Promise<T>, timeoutMs = REQUEST_TIMEOUT_MS): Promise<T> {
     if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
     this.gatherWrites();
     let timer: NodeJS.Timeout | undefined;
@@ -106,8 +110,8 @@ export class Redis {
       timer = setTimeout(() => {
         // After a long step of this process the answer may be there and only not read yet: that is not Redis' fault.
         timer = undefined;
-        setImmediate(() => reject(new RedisAway(`no answer within ${REQUEST_TIMEOUT_MS} ms`)));
-      }, REQUEST_TIMEOUT_MS);
+        setImmediate(() => reject(new RedisAway(`no answer within ${timeoutMs} ms`)));
+      }, timeoutMs);
     });
     try {
       const answer = await Promise.race([use(this.client), timeout]);
@@ -146,8 +150,8 @@ export class Redis {
    *
    * @throws RedisAway as `request` does
    */
-  evaluate(script: RedisScript, keys: string[], values: (string | number)[]): Promise<unknown> {
-    return this.request((client) => runScript(client, script, keys, values));
+  evaluate(script: RedisScript, keys: string[], values: ScriptValue[], timeoutMs?: number): Promise<unknown> {
+    return this.request((client) => runScript(client, script, keys, values), timeoutMs);
   }
 
   /** Whether it answers within 200 ms. */

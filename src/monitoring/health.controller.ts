@@ -57,7 +57,7 @@ export class HealthController {
         clickhouse,
         postgres,
         ...(redis && { redis: redis.status === 'up' ? redis : { ...redis, degraded: WITHOUT_REDIS } }),
-        queue: { status: 'up', ...this.queue.stats() },
+        queue: { status: 'up', ...(await this.queue.stats()) },
       },
     };
   }

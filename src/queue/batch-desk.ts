@@ -2,12 +2,18 @@ import { AppError, PermanentError } from '../errors.js';
 import type { Signal } from '../signal.js';
 import { sumOf } from './backlog.js';
 import type { FailedFile } from './failed-set.js';
-import type { IngestBatch, TakeLimits } from './ingest-queue.js';
+import { BatchLost, type IngestBatch, type TakeLimits } from './ingest-queue.js';
 import type { QueueParts } from './queue-startup.js';
 import { type Batch, readBody, type StoredEntry } from './stored-entry.js';
 import { Waiters } from './waiters.js';
 
 const GIVE_BACK_MS = 1000;
+/** Of a taker that no new entry should wake. */
+const NOTHING: TakeLimits = {
+  maxBytes: Number.POSITIVE_INFINITY,
+  maxItems: Number.POSITIVE_INFINITY,
+  maxAgeMs: Number.POSITIVE_INFINITY,
+};
 
 /** The way of a batch: cut, planned, given out, and what its holder then says about it. See disk-ingest-queue.ts. */
 export class BatchDesk {
@@ -31,8 +37,14 @@ export class BatchDesk {
     const { backlog } = this.parts;
     while (!this.closing.aborted && !abort.aborted) {
       const nowMs = performance.now();
+      const blockedMs = this.parts.pause.isOn ? Number.POSITIVE_INFINITY : this.parts.rate.waitMs(nowMs);
+      if (blockedMs > 0) {
+        await this.waiters.wait(signal, NOTHING, nowMs + blockedMs, abort);
+        continue;
+      }
       const batch = backlog.nextReady(signal, nowMs) ?? this.cutBatch(signal, limits, nowMs);
       if (batch) {
+        this.parts.rate.started(nowMs);
         const given = await this.give(batch, abort);
         if (given) return given;
       } else {
@@ -41,6 +53,23 @@ export class BatchDesk {
       }
     }
     return undefined;
+  }
+
+  /** Whoever waits looks again whether something is due. */
+  lookAgain(): void {
+    this.waiters.wakeAll();
+  }
+
+  async beginInsert(view: IngestBatch): Promise<void> {
+    const batch = this.held(view);
+    if (batch.hasBegun) return;
+    batch.hasBegun = true;
+    try {
+      await this.parts.journal.appendPlans([batch], () => true);
+    } catch (error) {
+      batch.hasBegun = false;
+      throw error;
+    }
   }
 
   done(view: IngestBatch): void {
@@ -60,7 +89,9 @@ export class BatchDesk {
     const { entries, signal } = batch;
     if (entries.length < 2) throw new PermanentError('A batch of one entry cannot be split');
     const middle = Math.ceil(entries.length / 2);
-    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
+    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) =>
+      this.newBatch(part, Math.max(0, batch.interruptions - 1)),
+    );
     const { backlog, journal } = this.parts;
     batch.holder = undefined;
     try {
@@ -117,18 +148,19 @@ export class BatchDesk {
     return batch;
   }
 
-  private newBatch(entries: StoredEntry[]): Batch {
+  private newBatch(entries: StoredEntry[], interruptions = 0): Batch {
     return {
       id: `${this.parts.idPrefix}-${++this.lastBatch}`,
       signal: entries[0].signal,
       scope: entries[0].scope,
       entries,
       attempt: 0,
-      interruptions: 0,
+      interruptions,
       holder: undefined,
       dueAtMs: 0,
       planSegment: 0,
       isRecorded: false,
+      hasBegun: false,
       isSplitting: false,
       hasLeftovers: false,
     };
@@ -172,7 +204,7 @@ export class BatchDesk {
       items: entry.items,
       bytes: entry.bodyBytes,
       read: async () => {
-        if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
+        if (batch.holder !== view) throw new BatchLost(`Batch ${id} is not held any more`);
         return this.parts.backlog.takeBody(entry) ?? readBody(entry, this.parts.settings.bodies);
       },
     }));
@@ -182,7 +214,7 @@ export class BatchDesk {
 
   private held(view: IngestBatch): Batch {
     const batch = this.parts.backlog.batches.get(view.id);
-    if (batch?.holder !== view) throw new AppError('INTERNAL', `Batch ${view.id} is not held by the caller`);
+    if (batch?.holder !== view) throw new BatchLost(`Batch ${view.id} is not held by the caller`);
     return batch;
   }
 }

@@ -108,6 +108,7 @@ export class QueueJournal {
         attempt: batch.attempt,
         interruptions: batch.interruptions,
         out: isOut(batch),
+        ...(batch.hasBegun && { begun: true }),
       })),
     };
     await this.control(RecordType.plan, encodeControl(record), true, ({ segment }) => {

@@ -42,6 +42,8 @@ export interface PlannedBatch {
   interruptions: number;
   /** Given out when the record was written. */
   out: boolean;
+  /** An insert of it may have begun; missing: not. */
+  begun?: boolean;
 }
 
 export interface PlanRecord {

@@ -41,6 +41,8 @@ export interface Batch {
   planSegment: number;
   /** The latest plan record says what is known now; false: write one before it is given out. */
   isRecorded: boolean;
+  /** An insert of it may have begun, now or in an earlier process. */
+  hasBegun: boolean;
   /** A record that replaces it is on its way: no later plan record may name it. */
   isSplitting: boolean;
   /** A try to fail it may have left files in the failed set, which must be gone before it ends in another way. */
