@@ -204,7 +204,9 @@ export function loadConfig(env: Env = process.env): Config {
         `${name}=${setting.secret ? '(hidden)' : text}: expected ${parsed.error.issues[0].message}`,
       );
   }
-  if (problems.length === 0) problems.push(...insecure(values as unknown as Config));
+  if (problems.length === 0) {
+    problems.push(...insecure(values as unknown as Config), ...apart(values as unknown as Config));
+  }
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
   values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
@@ -229,6 +231,23 @@ function insecure(config: Config): string[] {
   if (config.INGEST_ANONYMOUS !== 'off')
     problems.push(`${beyond} set INGEST_ANONYMOUS=off, or ALLOW_INSECURE=1`);
   return problems;
+}
+
+/** What processes that share the work cannot do without: everything built in lives in one process. */
+function apart(config: Config): string[] {
+  if (ROLES.every((role) => config.TF_ROLES.has(role))) return [];
+  const roles = [...config.TF_ROLES].join(',');
+  const needed = {
+    CLICKHOUSE_URL: 'a ClickHouse',
+    DATABASE_URL: 'a PostgreSQL',
+    REDIS_URL: 'a Redis',
+  } as const;
+  return (Object.keys(needed) as (keyof typeof needed)[])
+    .filter((name) => config[name] === undefined)
+    .map(
+      (name) =>
+        `TF_ROLES=${roles} leaves work to other processes: set ${name}, ${needed[name]} that all share`,
+    );
 }
 
 /** One line per setting: name, value in force (secrets hidden), default, meaning. */

@@ -14,6 +14,7 @@ import { ConnectionLimit } from './http/connection-limit.js';
 import { Entry } from './http/entry.js';
 import { createGrpcServer } from './http/grpc-server.js';
 import { closeHttpServer, createHttpServer, listen } from './http/server.js';
+import { FailedKeeper } from './ingest/failed-keeper.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
@@ -25,8 +26,9 @@ import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
 export interface Running {
   host: string;
   apiPort: number;
-  otlpHttpPort: number;
-  otlpGrpcPort: number;
+  /** Undefined where the process has not the role `api`. */
+  otlpHttpPort: number | undefined;
+  otlpGrpcPort: number | undefined;
   /** Secrets to show once, on the first start alone. */
   firstStart: FirstStart | undefined;
   /** Logs the local admin in, once; only where nobody else reaches the API. */
@@ -53,6 +55,7 @@ export async function start(config: Config): Promise<Running> {
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
+      app.get(FailedKeeper).stop();
       await app.get(IngestionWorker).stop();
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
@@ -60,11 +63,21 @@ export async function start(config: Config): Promise<Running> {
     };
     try {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
-      const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
-      const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
-      if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
+      const isApi = config.TF_ROLES.has('api');
+      const otlpHttpPort = isApi
+        ? await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT')
+        : undefined;
+      const otlpGrpcPort = isApi
+        ? await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT')
+        : undefined;
+      if (config.TF_ROLES.has('worker')) {
+        app.get(IngestionWorker).start();
+        app.get(FailedKeeper).start();
+      }
       // When nothing can stop the start any more: the password is told once, and must not be lost.
-      const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
+      const firstStart = isApi
+        ? await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT))
+        : undefined;
       return {
         host: config.HOST,
         apiPort,
@@ -104,9 +117,10 @@ async function createServers(config: Config, log: ReturnType<typeof createLogger
     trusted: config.TRUST_PROXY,
   });
   let otlp: OtlpHttp | undefined;
+  const isApi = config.TF_ROLES.has('api');
   const { app, server: apiServer } = await createApi(
     AppModule.with(config, log),
-    config.TRUST_PROXY,
+    { trustedProxies: config.TRUST_PROXY, onlyWatched: !isApi },
     (handler) =>
       createHttpServer(entry, connections, (request, response) => {
         // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
@@ -115,7 +129,7 @@ async function createServers(config: Config, log: ReturnType<typeof createLogger
       }),
   );
   const ingest = app.get(OtlpHttp);
-  otlp = ingest;
+  if (isApi) otlp = ingest;
   const otlpServer = createHttpServer(
     entry,
     connections,

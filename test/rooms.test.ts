@@ -9,6 +9,7 @@ const LAYERS = [
   ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
   ['tenants'],
   ['monitoring'],
+  ['threads'],
   ['answers'],
   ['series'],
   ['store'],

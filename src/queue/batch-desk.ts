@@ -72,6 +72,12 @@ export class BatchDesk {
     }
   }
 
+  async trial(view: IngestBatch, isRunning: boolean): Promise<void> {
+    const batch = this.held(view);
+    batch.isOnTrial = isRunning;
+    await this.parts.journal.appendPlans([batch], () => true);
+  }
+
   done(view: IngestBatch): void {
     const batch = this.held(view);
     this.parts.backlog.remove(batch, true);
@@ -161,6 +167,8 @@ export class BatchDesk {
       planSegment: 0,
       isRecorded: false,
       hasBegun: false,
+      isPoison: false,
+      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };
@@ -197,7 +205,7 @@ export class BatchDesk {
   }
 
   private viewOf(batch: Batch): IngestBatch {
-    const { id, signal, scope, attempt, interruptions } = batch;
+    const { id, signal, scope, attempt, interruptions, isPoison } = batch;
     const entries = batch.entries.map((entry) => ({
       receivedAtMs: entry.receivedAtMs,
       retentionDays: entry.retentionDays,
@@ -208,7 +216,8 @@ export class BatchDesk {
         return this.parts.backlog.takeBody(entry) ?? readBody(entry, this.parts.settings.bodies);
       },
     }));
-    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };
+    const sums = sumOf(batch.entries);
+    const view: IngestBatch = { id, signal, scope, attempt, interruptions, isPoison, entries, ...sums };
     return view;
   }
 

@@ -57,6 +57,8 @@ export interface IngestBatch {
    * kills them. Such a batch may be split, since nothing of it can be in the store.
    */
   readonly interruptions: number;
+  /** A process ended in the middle of a trial of it. */
+  readonly isPoison: boolean;
   readonly entries: readonly BatchEntry[];
 }
 
@@ -141,6 +143,13 @@ export interface IngestQueue {
    * @throws BatchLost
    */
   beginInsert(batch: IngestBatch, blocks: number): Promise<void>;
+  /**
+   * Notes durably that a trial of a batch begins or is over: whoever works on a batch that may have killed processes says so, so that
+   * it is known for certain when it does it again.
+   *
+   * @throws BatchLost
+   */
+  trial(batch: IngestBatch, isRunning: boolean): Promise<void>;
   /** The batch is stored. Recorded, not synced at once: after a crash it may come again with the same id. @throws BatchLost */
   done(batch: IngestBatch): void;
   /** A dependency is away: the same batch with the same id again after `delayMs`, as often as it takes. @throws BatchLost */

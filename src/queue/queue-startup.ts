@@ -188,6 +188,8 @@ function restore(
       planSegment,
       isRecorded: false,
       hasBegun: planned.begun ?? false,
+      isPoison: planned.trial ?? false,
+      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };

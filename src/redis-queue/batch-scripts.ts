@@ -37,6 +37,12 @@ redis.call('ZADD', P .. 'begun:' .. signal, 'NX', inserts - ARGV[4], id)
 redis.call('ZADD', P .. 'held:' .. signal, now + ${LEASE_MS}, id)
 `);
 
+/** ARGV also: whether a trial runs from now on. */
+export const TRIAL = heldScript(`
+redis.call('HSET', BATCH, 'trial', ARGV[4])
+redis.call('ZADD', P .. 'held:' .. signal, now + ${LEASE_MS}, id)
+`);
+
 export const DONE = heldScript(`
 over()
 count('cost', -batch[8])
@@ -54,7 +60,7 @@ drop()
 
 /** ARGV also: milliseconds until it is due again, and by how much the number of its attempts changes. */
 export const PUT_BACK = heldScript(`
-redis.call('HDEL', BATCH, 'holder')
+redis.call('HDEL', BATCH, 'holder', 'trial')
 redis.call('HINCRBY', BATCH, 'attempt', ARGV[5])
 redis.call('ZREM', P .. 'held:' .. signal, id)
 redis.call('ZADD', P .. 'ready:' .. signal, now + ARGV[4], id)

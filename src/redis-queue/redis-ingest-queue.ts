@@ -123,6 +123,10 @@ export class RedisIngestQueue implements IngestQueue {
     return this.desk.beginInsert(batch, blocks);
   }
 
+  trial(batch: IngestBatch, isRunning: boolean): Promise<void> {
+    return this.desk.trial(batch, isRunning);
+  }
+
   done(batch: IngestBatch): void {
     this.desk.done(batch);
   }
@@ -232,6 +236,8 @@ export class RedisIngestQueue implements IngestQueue {
 
   /** Something that may be asked twice. */
   private async ask(script: RedisScript, values: ScriptValue[] = []): Promise<unknown> {
+    // The other connection is asked twice a second, and knows before this one that Redis does not answer.
+    if (!this.redis.isUp) throw new AppError('UNAVAILABLE', 'Redis is away');
     try {
       const all = [this.channel, ...values];
       return await this.deskRedis.background((client) => runScript(client, script, [PREFIX], all));

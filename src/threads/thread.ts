@@ -44,6 +44,11 @@ export class TranscodeThread {
     return this.ask<NativeFile>({ kind: 'transcode', ...request });
   }
 
+  /** Requests that it has not answered. */
+  get load(): number {
+    return this.pending.size;
+  }
+
   /** Ends the thread; what is pending fails. */
   async close(): Promise<void> {
     await this.worker?.terminate();
@@ -92,5 +97,23 @@ export class TranscodeThread {
       // Not a passing fault: what was in the thread may be what took it down, so it counts as a try.
       pending.reject(new Error(`The ${this.name} thread was lost: ${cause.message}`, { cause }));
     }
+  }
+}
+
+/** Threads that make batches, one for each core beside the main thread's. */
+export class TranscodePool {
+  private readonly threads: readonly TranscodeThread[];
+
+  constructor(
+    readonly size: number,
+    name: string,
+    maxHeapMb: number,
+  ) {
+    this.threads = Array.from({ length: size }, (_, i) => new TranscodeThread(`${name}-${i + 1}`, maxHeapMb));
+  }
+
+  /** As `TranscodeThread.transcode`, on the one that has the least to do. */
+  transcode(request: Parameters<TranscodeThread['transcode']>[0]): Promise<NativeFile> {
+    return this.threads.reduce((a, b) => (b.load < a.load ? b : a)).transcode(request);
   }
 }
