@@ -7,7 +7,7 @@ import type { StaleAnswers } from '../answers/stale-answers.js';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
 import { AppError } from '../errors.js';
-import { reach, reachBody } from '../failpoints.js';
+import { reach } from '../failpoints.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import { BatchLost, type IngestBatch, type IngestQueue } from '../queue/ingest-queue.js';
@@ -125,36 +125,18 @@ export class IngestionWorker {
   }
 
   private async transcode(batch: IngestBatch, file: string): Promise<NativeFile> {
-    const { signal } = batch;
     const entries = await Promise.all(
       batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
         window: { receivedAtMs, retentionDays },
         body: await read(),
       })),
     );
-    const work = () => {
-      for (const { body } of entries) reachBody(body);
-      return this.threads.transcode({ signal, file, entries });
-    };
+    const request = { signal: batch.signal, file, entries };
     try {
-      return await (isSuspect(batch) ? this.tryOut(batch, file, work) : work());
+      if (!isSuspect(batch)) return await this.threads.transcode(request);
+      return await this.threads.transcodeAlone(request, (isRunning) => this.queue.trial(batch, isRunning));
     } finally {
       for (const { body } of entries) this.bodies.give(body);
-    }
-  }
-
-  private async tryOut(
-    batch: IngestBatch,
-    file: string,
-    work: () => Promise<NativeFile>,
-  ): Promise<NativeFile> {
-    // So that the trial does not last as long as the start of a thread.
-    await this.threads.transcode({ signal: batch.signal, file, entries: [] });
-    await this.queue.trial(batch, true);
-    try {
-      return await work();
-    } finally {
-      await this.queue.trial(batch, false);
     }
   }
 

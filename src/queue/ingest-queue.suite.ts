@@ -23,11 +23,14 @@ const PATIENCE_MS = 10_000;
  */
 export function ingestQueueSuite(name: string, prepare: (context: TestContext) => Promise<OpenQueue>): void {
   const place = async (context: TestContext) => {
+    const opened: IngestQueue[] = [];
+    // Before the place is cleared, which comes after.
+    context.after(() => Promise.all(opened.map((queue) => queue.close())));
     const open = await prepare(context);
     const defaults = { maxBacklogBytes: 1024 * MIB, perSecond: 1e6 };
     return async (options: Partial<SuiteOptions> = {}) => {
       const queue = await open({ ...defaults, ...options });
-      context.after(() => queue.close());
+      opened.push(queue);
       return queue;
     };
   };

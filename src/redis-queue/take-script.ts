@@ -1,7 +1,10 @@
 import { queueScript } from './script.js';
 
-/** How long a batch belongs to a process that says nothing more. */
-export const LEASE_MS = 30_000;
+/**
+ * How long a batch belongs to a process that says nothing more. A process that lives says so every third of it; one that was only slow
+ * shares the batch with another one then, which does no harm.
+ */
+export const LEASE_MS = 10_000;
 /** Planning goes through the entries one by one, and nothing else runs in Redis meanwhile: about 10 ms for so many. */
 const MAX_ENTRIES = 10_000;
 /**
