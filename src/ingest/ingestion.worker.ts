@@ -112,7 +112,7 @@ export class IngestionWorker {
       const block = await this.transcode(batch, path);
       reach('batch-transcoded');
       if (block.rows === 0) return 0;
-      await this.queue.beginInsert(batch, blocksOf(block));
+      await this.unlessStopped(this.queue.beginInsert(batch, blocksOf(block)));
       const written = writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
       reach('insert-started');
       await written;
@@ -121,6 +121,22 @@ export class IngestionWorker {
       return block.rows;
     } finally {
       await rm(path, { force: true });
+    }
+  }
+
+  /** What the queue writes down can take as long as a disk is full; an orderly stop does not wait for that. */
+  private async unlessStopped(writing: Promise<void>): Promise<void> {
+    const { signal } = this.stopping;
+    let stop = () => {};
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => reject(new AppError('SHUTTING_DOWN', 'The program is stopping'));
+    });
+    signal.addEventListener('abort', stop);
+    try {
+      await Promise.race([writing, stopped]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+      writing.catch(() => undefined);
     }
   }
 

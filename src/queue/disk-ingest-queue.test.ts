@@ -15,6 +15,7 @@ import {
 import { AppError } from '../errors.js';
 import { BodyPool } from '../memory/body-pool.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
+import type { IngestBatch } from './ingest-queue.js';
 import { ingestQueueSuite } from './ingest-queue.suite.js';
 import type { DiskQueueOptions } from './queue-startup.js';
 
@@ -77,23 +78,39 @@ test('a duplicate is known for ten minutes even when its segment is deleted and 
   await queue.close();
 });
 
-test('what was planned comes first after a restart, unchanged; what was done does not come', async (context) => {
+test('a process that ends with a batch is counted until an insert began; one that ends in a trial is held against it', async (context) => {
   const directory = await temporaryDirectory(context);
   let queue = await openIn(directory);
-  for (const text of ['a', 'b', 'c', 'd']) await queue.add(entryOf(text));
-  const limits = { maxItems: 2 };
-  const planned = await takeSoon(queue, { limits });
-  const done = await takeSoon(queue, { limits });
-  assert.ok(planned && done);
-  queue.done(done);
-  await queue.add(entryOf('e'));
+  await queue.add(entryOf('a'));
+  let at = directory;
+  /** As a kill leaves the directory. */
+  const killed = async () => {
+    const copy = join(await temporaryDirectory(context), 'copy');
+    await cp(at, copy, { recursive: true });
+    await queue.close();
+    at = copy;
+    queue = await openIn(copy);
+    return (await takeSoon(queue, { patienceMs: 5000 }))!;
+  };
+  const said = ({ attempt, interruptions, isPoison }: IngestBatch) => [attempt, interruptions, isPoison];
+  const first = (await takeSoon(queue, { patienceMs: 5000 }))!;
+  assert.deepEqual(said(first), [1, 0, false]);
+  assert.deepEqual(said(await killed()), [2, 1, false]);
+  let batch = await killed();
+  assert.deepEqual(said(batch), [3, 2, false]);
+  await queue.trial(batch, true);
+  await queue.trial(batch, false);
+  batch = await killed();
+  assert.deepEqual(said(batch), [4, 3, false], 'the trial was over');
+  await queue.trial(batch, true);
+  batch = await killed();
+  assert.deepEqual(said(batch), [5, 4, true]);
+  await queue.beginInsert(batch);
+  batch = await killed();
+  assert.deepEqual([batch.id, batch.interruptions], [first.id, 4], 'its insert had begun');
   await queue.close();
-  queue = await openIn(directory);
-  const again = await takeSoon(queue, { limits: { maxItems: 1 } });
-  assert.deepEqual([again?.id, await textsOf(again)], [planned.id, ['a', 'b']]);
-  assert.deepEqual([again?.attempt, again?.interruptions], [2, 1]);
-  if (again) queue.done(again);
-  assert.deepEqual(await drain(queue), ['e']);
+  queue = await openIn(at);
+  assert.equal((await takeSoon(queue, { patienceMs: 5000 }))?.interruptions, 4, 'an orderly stop is none');
   await queue.close();
 });
 

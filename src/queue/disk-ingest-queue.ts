@@ -188,9 +188,9 @@ export class DiskIngestQueue implements IngestQueue {
   private async shutDown(): Promise<void> {
     const { backlog, journal } = this.parts;
     this.closing.abort();
-    const idle = Object.values(backlog.ready).flat();
+    const planned = [...backlog.batches.values()].filter((batch) => batch.isRecorded && !batch.isSplitting);
     // So that the next process does not take them for batches this one died with.
-    if (idle.length > 0) journal.appendPlans(idle, () => false).catch(() => undefined);
+    if (planned.length > 0) journal.appendPlans(planned, () => false).catch(() => undefined);
     await journal.close();
   }
 

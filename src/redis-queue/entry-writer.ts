@@ -11,8 +11,11 @@ import { PREFIX } from './script.js';
 /** Bodies that go to Redis together; a larger one goes alone. */
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 const MAX_GROUP_ENTRIES = 1000;
-/** Redis is given 200 ms, and as much more as the bytes need on a slow network. */
-const BASE_TIMEOUT_MS = 200;
+/**
+ * When Redis is away that is said at once. One that is there and does not answer, while it waits for its disk say, is given so long,
+ * and as much more as the bytes need on a slow network: some SDKs drop what is refused.
+ */
+const BASE_TIMEOUT_MS = 1000;
 const BYTES_PER_MS = 64 * 1024;
 
 interface Adding {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Redis as Client } from 'ioredis';
 import type { Logger } from 'pino';
 import { type Redis, runScript } from '../connections/redis.js';
 import { AppError } from '../errors.js';
@@ -6,6 +7,8 @@ import { WATCH } from './look-scripts.js';
 import { PREFIX } from './script.js';
 
 const LOOK_MS = 500;
+/** Then the connection is given up, for all who wait on it. */
+const TIMEOUT_MS = 1000;
 /** Of `maxmemory`; the rest is for what other processes add before this one looks again, and for what isn't ours. */
 const MAX_MEMORY_SHARE = 0.8;
 
@@ -18,6 +21,7 @@ export class RedisWatch {
   private maxBytes = 0;
   /** Since it looked last. */
   private addedBytes = 0;
+  private isLooking = false;
   private readonly timer: NodeJS.Timeout;
 
   constructor(
@@ -57,13 +61,14 @@ export class RedisWatch {
   }
 
   private async look(): Promise<void> {
-    if (!this.redis.isUp) return;
+    if (!this.redis.isUp || this.isLooking) return;
+    this.isLooking = true;
     try {
       const before = this.addedBytes;
       const values = [this.channel, randomBytes(8).toString('hex'), this.entries, this.items];
-      const [memory, seen] = await this.redis.request((client) =>
-        Promise.all([client.info('memory'), runScript(client, WATCH, [PREFIX], values)]),
-      );
+      const ask = (client: Client) =>
+        Promise.all([client.info('memory'), runScript(client, WATCH, [PREFIX], values)]);
+      const [memory, seen] = await this.redis.request(ask, TIMEOUT_MS);
       const numberOf = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(memory)?.[1] ?? 0);
       this.usedBytes = numberOf('used_memory');
       this.maxBytes = numberOf('maxmemory');
@@ -71,6 +76,8 @@ export class RedisWatch {
       this.compare(seen as [string, number, number, number]);
     } catch {
       // It is away, and whoever wants something of it is told so.
+    } finally {
+      this.isLooking = false;
     }
   }
 
