@@ -152,12 +152,12 @@ describe('API and workers as processes of their own', { concurrency: false }, ()
     redis.freeze();
     await sleep(2000);
     redis.thaw();
-    await sleep(1000);
+    // A worker starts only while ClickHouse is there.
+    await killing;
     await clickhouse.stop('SIGKILL');
     await sleep(3000);
     assert.ok((await api.queue()).waitingEntries > 0, 'it waits meanwhile');
     await restartClickHouse();
-    await killing;
     await load.stop();
     bodies.push(...load.bodies);
     assert.ok((load.answers.get(503) ?? 0) > 0, 'a Redis that hangs is said to be away');
