@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,9 +33,20 @@ function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? -1)));
 }
 
-/** The real program, as `npm start` runs it, on free ports with an empty data folder and without rate limits. */
-export async function startServer(env: Record<string, string> = {}): Promise<ServerUnderTest> {
+/**
+ * The real program, as `npm start` runs it, on free ports with an empty data folder and without rate limits.
+ *
+ * @param isIdle nothing is taken out of its queue
+ */
+export async function startServer(
+  env: Record<string, string> = {},
+  isIdle = false,
+): Promise<ServerUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-bench-'));
+  if (isIdle) {
+    mkdirSync(join(dataDir, 'queue'));
+    writeFileSync(join(dataDir, 'queue', 'paused'), '');
+  }
   const unlimited = { THROTTLE_LIMIT: '0', THROTTLE_INGESTION_LIMIT: '0' };
   const settings = {
     DATA_DIR: dataDir,

@@ -87,7 +87,7 @@ server until acknowledged; in brackets how many times as much of either gRPC tak
 say(
   '| signal | body | HTTP items/s | HTTP items/CPU-s | gRPC items/s | gRPC items/CPU-s | one connection items/s | one connection items/CPU-s |\n|---|---|---|---|---|---|---|---|',
 );
-const server = await startServer({ TF_ROLES: 'api', INGEST_BACKLOG_BYTES: '64GiB' });
+const server = await startServer({ INGEST_BACKLOG_BYTES: '64GiB' }, true);
 for (const signal of SIGNALS) {
   for (const { name, ...shape } of CLASSES) {
     const best = new Map<Way, Rates>();

@@ -14,7 +14,7 @@ import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { DeliveriesModule, NotificationsModule } from './notifications/notifications.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
-import { QueueModule } from './queue/queue.module.js';
+import { QueueModule } from './redis-queue/queue.module.js';
 import { RollupsModule } from './rollups/rollups.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 

@@ -34,13 +34,13 @@ async function runServer(): Promise<void> {
   console.log(
     [
       `TelemetryFlow ${VERSION} is running (started in ${seconds} s, data in ${config.DATA_DIR})`,
-      `  API        ${address(running.apiPort)}/api/v1`,
-      `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
-      `  OTLP/gRPC  ${running.host}:${running.otlpGrpcPort}`,
+      running.otlpHttpPort && `  API        ${address(running.apiPort)}/api/v1`,
+      running.otlpHttpPort && `  OTLP/HTTP  ${address(running.otlpHttpPort)}`,
+      running.otlpGrpcPort && `  OTLP/gRPC  ${running.host}:${running.otlpGrpcPort}`,
       firstStart && `  Login      ${firstStart.email} / ${firstStart.password}   (shown once)`,
       firstStart && `  Ingest key ${firstStart.ingestKey}   (shown once)`,
       signInCode && `  Sign in    ${signIn}  (works once, for 15 minutes)`,
-      `  API docs   ${address(running.apiPort)}/docs`,
+      running.otlpHttpPort && `  API docs   ${address(running.apiPort)}/docs`,
       `  Health     ${address(running.apiPort)}/health/ready`,
     ]
       .filter((line) => line)

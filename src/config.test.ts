@@ -32,6 +32,20 @@ describe('Settings', () => {
     );
   });
 
+  it('name what processes that share the work have to share', () => {
+    const shared = { CLICKHOUSE_URL: 'http://c', DATABASE_URL: 'postgres://p/d', REDIS_URL: 'redis://r' };
+    for (const TF_ROLES of ['api', 'worker', 'scheduler', 'api,worker']) {
+      assert.equal(loadConfig({ ...shared, TF_ROLES }).REDIS_URL, 'redis://r');
+      for (const name of Object.keys(shared))
+        assert.throws(
+          () => loadConfig({ ...shared, TF_ROLES, [name]: '' }),
+          (error: Error) =>
+            error.message.includes(`TF_ROLES=${TF_ROLES} leaves work to other processes: set ${name},`),
+        );
+    }
+    assert.equal(loadConfig({ TF_ROLES: 'scheduler,worker,api' }).REDIS_URL, undefined);
+  });
+
   it('never show a secret', () => {
     const env = { DATABASE_URL: 'mysql://me:hunter2@db/x', CLICKHOUSE_PASSWORD: 'hunter2' };
     assert.doesNotMatch(describeConfig(env), /hunter2/);

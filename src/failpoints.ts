@@ -16,6 +16,8 @@ export type Failpoint =
 
 /** The same, of the sending of a notification. */
 export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery-noted';
+/** Kills the process that works on a body with these letters in it, as a body would on which a library crashes. */
+const POISON = 'poison-body';
 
 let armed: string | undefined;
 let passesLeft = 0;
@@ -30,4 +32,9 @@ export function armFailpoint(setting: string | undefined): void {
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
 export function reach(step: Failpoint | DeliveryFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
+}
+
+/** Marks that a body is worked on; kills the process when that is what is armed and the body is a poisonous one. */
+export function reachBody(body: Uint8Array): void {
+  if (armed === POISON && Buffer.from(body).includes(POISON)) process.kill(process.pid, 'SIGKILL');
 }

@@ -15,6 +15,7 @@ import { ConnectionLimit } from './http/connection-limit.js';
 import { Entry } from './http/entry.js';
 import { createGrpcServer } from './http/grpc-server.js';
 import { closeHttpServer, createHttpServer, listen } from './http/server.js';
+import { FailedKeeper } from './ingest/failed-keeper.js';
 import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
@@ -32,8 +33,9 @@ const JOBS_GRACE_MS = 10_000;
 export interface Running {
   host: string;
   apiPort: number;
-  otlpHttpPort: number;
-  otlpGrpcPort: number;
+  /** Undefined where the process has not the role `api`. */
+  otlpHttpPort: number | undefined;
+  otlpGrpcPort: number | undefined;
   /** Secrets to show once, on the first start alone. */
   firstStart: FirstStart | undefined;
   /** Logs the local admin in, once; only where nobody else reaches the API. */
@@ -63,6 +65,7 @@ export async function start(config: Config): Promise<Running> {
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
+      app.get(FailedKeeper).stop();
       await Promise.all([app.get(IngestionWorker).stop(), jobs.close(JOBS_GRACE_MS)]);
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
@@ -70,16 +73,24 @@ export async function start(config: Config): Promise<Running> {
     };
     try {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
-      const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
-      const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
+      const isApi = config.TF_ROLES.has('api');
+      const otlpHttpPort = isApi
+        ? await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT')
+        : undefined;
+      const otlpGrpcPort = isApi
+        ? await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT')
+        : undefined;
       if (config.TF_ROLES.has('worker')) {
         app.get(IngestionWorker).start();
+        app.get(FailedKeeper).start();
         app.get(Canary).start();
         app.get(JobHandlers).work(jobs);
       }
       if (config.TF_ROLES.has('scheduler')) jobs.schedule();
       // When nothing can stop the start any more: the password is told once, and must not be lost.
-      const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
+      const firstStart = isApi
+        ? await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT))
+        : undefined;
       return {
         host: config.HOST,
         apiPort,
@@ -119,9 +130,10 @@ async function createServers(config: Config, log: ReturnType<typeof createLogger
     trusted: config.TRUST_PROXY,
   });
   let otlp: OtlpHttp | undefined;
+  const isApi = config.TF_ROLES.has('api');
   const { app, server: apiServer } = await createApi(
     AppModule.with(config, log),
-    config.TRUST_PROXY,
+    { trustedProxies: config.TRUST_PROXY, onlyWatched: !isApi },
     (handler) =>
       createHttpServer(entry, connections, (request, response) => {
         // OTLP also comes in on the API port; it takes the same path as on its own, past the framework.
@@ -130,7 +142,7 @@ async function createServers(config: Config, log: ReturnType<typeof createLogger
       }),
   );
   const ingest = app.get(OtlpHttp);
-  otlp = ingest;
+  if (isApi) otlp = ingest;
   const otlpServer = createHttpServer(
     entry,
     connections,

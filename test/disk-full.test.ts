@@ -134,7 +134,7 @@ describe('a full backlog', { concurrency: false }, () => {
 
   it('is answered 503 with Retry-After, and nothing acknowledged is lost', async () => {
     // Nobody takes anything out of the queue.
-    running = await Server.start(dataDir, { TF_ROLES: 'api', INGEST_BACKLOG_BYTES: '1MiB' });
+    running = await Server.startIdle(dataDir, { INGEST_BACKLOG_BYTES: '1MiB' });
     let accepted = 0;
     for (;;) {
       const answer = await send(running, `backlog-${accepted}`);

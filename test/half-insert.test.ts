@@ -39,7 +39,7 @@ describe('kill -9 within an insert', { concurrency: false }, () => {
       running = await Server.start(dataDir);
       await running.stop();
       await queryStore(dataDir, ...COUNTING_VIEWS);
-      running = await Server.start(dataDir, { TF_ROLES: 'api' });
+      running = await Server.startIdle(dataDir);
       const bodies: SentBody[] = [];
       while (bodies.length < BODIES) {
         const body = makeBody(random, `half${bodies.length}n${random.below(1e6)}`);

@@ -33,23 +33,23 @@ describe('The program on a Redis for its jobs', () => {
   });
 
   it('starts when jobs are safe in it, and stops within its time', async () => {
-    redis = await startRedis([...DURABLE, '--maxmemory', '100mb']);
+    redis = await startRedis(...DURABLE, '--maxmemory', '100mb');
     const running = await start();
     assert.deepEqual(await jobsOf(running), { status: 200, jobs: { status: 'up' } });
   });
 
   it('does not start when it keeps nothing or evicts, unless that is accepted', async () => {
-    redis = await startRedis(['--maxmemory-policy', 'allkeys-lru']);
+    redis = await startRedis('--maxmemory-policy', 'allkeys-lru');
     await refuses(/maxmemory-policy is allkeys-lru.*appendonly is off/);
     const running = await start({ REDIS_ALLOW_VOLATILE: '1' });
     assert.deepEqual(await jobsOf(running), { status: 200, jobs: { status: 'up' } });
   });
 
   it('sees it also where CONFIG is forbidden', async () => {
-    redis = await startRedis(['--rename-command', 'CONFIG', '']);
+    redis = await startRedis('--rename-command', 'CONFIG', '');
     await refuses(/appendonly is off/);
     await redis.stop();
-    redis = await startRedis([...DURABLE, '--rename-command', 'CONFIG', '']);
+    redis = await startRedis(...DURABLE, '--rename-command', 'CONFIG', '');
     assert.equal((await jobsOf(await start())).status, 200);
   });
 

@@ -85,6 +85,10 @@ function damage(dataDir: string, index: number): Buffer {
 describe('a restart with a damaged journal', { concurrency: false }, () => {
   let running: Server | undefined;
   after(() => running?.kill());
+  const startIdle = async (dataDir: string) => {
+    running = await Server.startIdle(dataDir);
+    return running;
+  };
   const start = async (dataDir: string, env: Record<string, string> = {}) => {
     running = await Server.start(dataDir, env);
     return running;
@@ -92,8 +96,8 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
 
   it('keeps the whole when a record in the middle is corrupt, and sets that one aside', async () => {
     const dataDir = makeDataDir();
-    // Without the role of a worker nothing leaves the queue.
-    const filling = await start(dataDir, { TF_ROLES: 'api' });
+    // Nothing leaves the queue.
+    const filling = await startIdle(dataDir);
     await sendAll(filling);
     await filling.kill();
     const damaged = damage(dataDir, 14);
@@ -109,7 +113,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
 
   it('cuts a torn end off, and keeps everything before it', async () => {
     const dataDir = makeDataDir();
-    const filling = await start(dataDir, { TF_ROLES: 'api' });
+    const filling = await startIdle(dataDir);
     await sendAll(filling);
     await filling.kill();
     const { path, at } = find(dataDir, markerOf(BODIES - 1));
@@ -132,7 +136,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
 
   it('keeps the whole when the end is overwritten by something else', async () => {
     const dataDir = makeDataDir();
-    const filling = await start(dataDir, { TF_ROLES: 'api' });
+    const filling = await startIdle(dataDir);
     await sendAll(filling);
     await filling.kill();
     const { path } = find(dataDir, markerOf(BODIES - 1));
@@ -147,7 +151,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
 
   it('keeps the rest of a batch that was being inserted when one of its records is corrupt', async () => {
     const dataDir = makeDataDir();
-    const filling = await start(dataDir, { TF_ROLES: 'api' });
+    const filling = await startIdle(dataDir);
     await sendAll(filling);
     await filling.kill();
     // Batches are planned, then it dies; and once more after an insert that nobody heard of.

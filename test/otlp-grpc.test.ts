@@ -229,7 +229,7 @@ describe('OTLP over gRPC when there is too much of it', { concurrency: false }, 
 
   it('a full backlog is UNAVAILABLE with RetryInfo; memory stays bounded; what was refused can be sent again', async () => {
     const dataDir = makeDataDir();
-    server = await Server.start(dataDir, { INGEST_BACKLOG_BYTES: '4MiB', TF_ROLES: 'api' });
+    server = await Server.startIdle(dataDir, { INGEST_BACKLOG_BYTES: '4MiB' });
     const connections = Array.from({ length: 4 }, () => new GrpcConnection(server.otlpGrpc));
     const residentBefore = server.residentBytes;
     const ballast = 'x'.repeat(100_000);

@@ -10,6 +10,7 @@ const LAYERS = [
   ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
   ['tenants', 'notices'],
   ['monitoring'],
+  ['threads'],
   ['answers'],
   ['series'],
   ['ledger'],

@@ -29,12 +29,15 @@ export function redisScript(lua: string): RedisScript {
   return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
+/** What a script is given; bytes go as they are. */
+export type ScriptValue = string | number | Buffer;
+
 /** Runs a script by its hash, and sends its text only where Redis does not know it. */
 export async function runScript(
   client: Client,
   script: RedisScript,
   keys: string[],
-  values: (string | number)[],
+  values: ScriptValue[],
 ): Promise<unknown> {
   try {
     return await client.evalsha(script.sha1, keys.length, ...keys, ...values);
@@ -98,9 +101,10 @@ export class Redis {
    * Runs commands that a request waits for, 200 ms at most. A connection that takes longer is given up and made anew, so
    * that the next requests don't wait for it too.
    *
+   * @param timeoutMs more only for commands that carry so many bytes that these take their time
    * @throws RedisAway when it is not connected or does not answer in time; what Redis itself refuses is thrown as it is
    */
-  async request<T>(use: (client: Client) => Promise<T>): Promise<T> {
+  async request<T>(use: (client: Client) => Promise<T>, timeoutMs = this.timeoutMs): Promise<T> {
     if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
     this.gatherWrites();
     let timer: NodeJS.Timeout | undefined;
@@ -109,8 +113,8 @@ export class Redis {
       const wait = (parts: number): NodeJS.Timeout =>
         setTimeout(() => {
           if (parts > 1) timer = wait(parts - 1);
-          else setImmediate(() => reject(new RedisAway(`no answer within ${this.timeoutMs} ms`)));
-        }, this.timeoutMs / PARTS);
+          else setImmediate(() => reject(new RedisAway(`no answer within ${timeoutMs} ms`)));
+        }, timeoutMs / PARTS);
       timer = wait(PARTS);
     });
     try {
@@ -150,8 +154,8 @@ export class Redis {
    *
    * @throws RedisAway as `request` does
    */
-  evaluate(script: RedisScript, keys: string[], values: (string | number)[]): Promise<unknown> {
-    return this.request((client) => runScript(client, script, keys, values));
+  evaluate(script: RedisScript, keys: string[], values: ScriptValue[], timeoutMs?: number): Promise<unknown> {
+    return this.request((client) => runScript(client, script, keys, values), timeoutMs);
   }
 
   /** Whether it answers within 200 ms. */
@@ -284,16 +288,13 @@ export function openRedis(
   url: string,
   options: { database: number; log: Pick<Logger, 'warn' | 'info'>; timeoutMs?: number },
 ): Redis {
-  const redis: Redis = new Redis(
-    newClient(url, options.database, () => redis.nextRetryMs()),
-    options.log,
-    options.timeoutMs ?? REQUEST_TIMEOUT_MS,
-  );
+  const client = newClient(url, options.database, () => redis.nextRetryMs());
+  const redis = new Redis(client, options.log, options.timeoutMs ?? REQUEST_TIMEOUT_MS);
   return redis;
 }
 
 /** Listens to a channel, of all databases of a server. Returns at once, and tells when it hears. */
 export function subscribeRedis(url: string, channel: string, events: SubscriptionEvents): RedisSubscription {
-  const retryMs = () => SUBSCRIPTION_RETRY_MS;
-  return new RedisSubscription(newClient(url, 0, retryMs), channel, events);
+  const client = newClient(url, 0, () => SUBSCRIPTION_RETRY_MS);
+  return new RedisSubscription(client, channel, events);
 }

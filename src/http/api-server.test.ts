@@ -62,7 +62,7 @@ describe('The API over HTTP', () => {
   before(async () => {
     const entry = new Entry({ trustedProxies: [], corsOrigins: [] });
     const connections = new ConnectionLimit({ total: 100, perAddress: 100, trusted: [] });
-    ({ app, server } = await createApi(ThingsModule, [], (handler) =>
+    ({ app, server } = await createApi(ThingsModule, { trustedProxies: [] }, (handler) =>
       createHttpServer(entry, connections, handler),
     ));
     base = `http://127.0.0.1:${await listen(server, '127.0.0.1', 0, 'PORT')}`;

@@ -14,12 +14,13 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
  * Makes the application and its HTTP server, initialised and not yet listening. Bodies are JSON, 1 MiB at most; a path asked
  * for with a method that it does not have is 405.
  *
- * @param trustedProxies whose X-Forwarded-For is believed
+ * @param options `trustedProxies`: whose X-Forwarded-For is believed; `onlyWatched`: nothing is served but what a process that
+ *   serves nobody is watched by, /health/* and /metrics
  * @param createServer makes the server for the framework's handler of requests
  */
 export async function createApi(
   module: Type | DynamicModule,
-  trustedProxies: readonly string[],
+  { trustedProxies, onlyWatched = false }: { trustedProxies: readonly string[]; onlyWatched?: boolean },
   createServer: (handler: RequestListener) => Server,
 ): Promise<{ app: NestFastifyApplication; server: Server }> {
   let server: Server | undefined;
@@ -36,6 +37,7 @@ export async function createApi(
   });
   const fastify = adapter.getInstance() as unknown as FastifyInstance;
   fastify.removeContentTypeParser('text/plain');
+  if (onlyWatched) fastify.addHook('onRequest', refuseUnwatched);
   const methodsOf = new Map<string, Set<string>>();
   fastify.addHook('onRoute', ({ url, method }) => {
     const methods = methodsOf.get(url) ?? new Set();
@@ -51,6 +53,14 @@ export async function createApi(
   refuseOtherMethods(fastify, methodsOf);
   await fastify.ready();
   return { app, server: server! };
+}
+
+async function refuseUnwatched({ url }: { url: string }): Promise<void> {
+  if (/^\/(health\/(live|ready)|metrics)\/?(\?|$)/.test(url)) return;
+  throw new AppError(
+    'NOT_FOUND',
+    'This process has no API: TF_ROLES names other work. Only /health/* and /metrics are here.',
+  );
 }
 
 /** The router knows a path only together with a method, and would call every other one not found. */

@@ -10,9 +10,9 @@ import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import { type CheckResult, checkBody, type TimeWindow } from '../otlp/check.js';
 import type { IngestQueue, Rejections } from '../queue/ingest-queue.js';
 import type { Signal } from '../signal.js';
+import type { TranscodeThread } from '../threads/thread.js';
+import type { CheckedBody } from '../threads/thread-messages.js';
 import type { Encoding } from './otlp-response.js';
-import type { TranscodeThread } from './thread.js';
-import type { CheckedBody } from './thread-messages.js';
 
 /** The check takes about 1.4 ms a megabyte: larger bodies are checked off the event loop. */
 const MAX_INLINE_CHECK_BYTES = 2 * 1024 * 1024;

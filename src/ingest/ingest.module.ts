@@ -18,13 +18,14 @@ import { BodyPool } from '../memory/body-pool.js';
 import { ByteBudget } from '../memory/byte-budget.js';
 import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+import { TranscodePool, TranscodeThread } from '../threads/thread.js';
 import { Acceptor } from './acceptor.js';
 import { Admission } from './admission.js';
+import { FailedKeeper } from './failed-keeper.js';
 import { IngestionWorker } from './ingestion.worker.js';
 import { Intake } from './intake.js';
 import { OtlpGrpc } from './otlp-grpc.js';
 import { OtlpHttp } from './otlp-http.js';
-import { TranscodeThread } from './thread.js';
 
 const MIB = 1024 * 1024;
 
@@ -33,15 +34,19 @@ const BUDGET_SHARE = 1 / 32;
 const MIN_BUDGET_BYTES = 64 * MIB;
 const MAX_WAIT_MS = 3000;
 
-/** One thread answers requests (JSON, large bodies), the other makes batches, so that neither waits for the other. */
+/** One thread answers requests (JSON, large bodies), the others make batches, so that neither waits for the other. */
 const REQUEST_THREAD = Symbol('REQUEST_THREAD');
-const BATCH_THREAD = Symbol('BATCH_THREAD');
 const THREAD_HEAP_MB = 512;
 
 @Module({
   providers: [
     { provide: REQUEST_THREAD, useFactory: () => new TranscodeThread('otlp-request', THREAD_HEAP_MB) },
-    { provide: BATCH_THREAD, useFactory: () => new TranscodeThread('otlp-batch', THREAD_HEAP_MB) },
+    {
+      provide: TranscodePool,
+      inject: [CONFIG],
+      useFactory: ({ cpuCount }: Config) =>
+        new TranscodePool(Math.max(1, cpuCount - 1), 'otlp-batch', THREAD_HEAP_MB),
+    },
     {
       provide: Acceptor,
       inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters, QUOTAS, Ledger],
@@ -95,10 +100,16 @@ const THREAD_HEAP_MB = 512;
       useFactory: (intake: Intake, bodies: BodyPool) => new OtlpGrpc(intake, bodies),
     },
     {
+      provide: FailedKeeper,
+      inject: [INGEST_QUEUE, CONFIG, IngestCounters, LOGGER],
+      useFactory: (queue: IngestQueue, config: Config, counters: IngestCounters, log: Logger) =>
+        new FailedKeeper(queue, config.QUEUE_OTLP_INGESTION, counters, log),
+    },
+    {
       provide: IngestionWorker,
       inject: [
         INGEST_QUEUE,
-        BATCH_THREAD,
+        TranscodePool,
         BodyPool,
         ClickHouse,
         CONFIG,
@@ -109,7 +120,7 @@ const THREAD_HEAP_MB = 512;
       ],
       useFactory: (
         queue: IngestQueue,
-        thread: TranscodeThread,
+        threads: TranscodePool,
         bodies: BodyPool,
         clickhouse: ClickHouse,
         config: Config,
@@ -119,15 +130,17 @@ const THREAD_HEAP_MB = 512;
         log: Logger,
       ) => {
         const spoolDir = join(config.DATA_DIR, 'spool');
+        const numbers = config.QUEUE_OTLP_INGESTION;
         return new IngestionWorker(
           queue,
-          thread,
+          threads,
           bodies,
           clickhouse,
           spoolDir,
           answers,
           ledger,
           counters,
+          numbers,
           log,
         );
       },
@@ -150,6 +163,6 @@ const THREAD_HEAP_MB = 512;
       },
     },
   ],
-  exports: [Canary, Intake, OtlpHttp, OtlpGrpc, IngestionWorker],
+  exports: [Canary, Intake, OtlpHttp, OtlpGrpc, IngestionWorker, FailedKeeper],
 })
 export class IngestModule {}

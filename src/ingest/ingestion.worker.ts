@@ -11,71 +11,70 @@ import { reach } from '../failpoints.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
-import type { IngestBatch, IngestQueue } from '../queue/ingest-queue.js';
-import { SIGNALS, type Signal } from '../signal.js';
+import { BatchLost, type IngestBatch, type IngestQueue } from '../queue/ingest-queue.js';
+import type { QueueNumbers } from '../queue-numbers.js';
 import { writeBlock } from '../store/writer.js';
-import type { TranscodeThread } from './thread.js';
-import type { NativeFile } from './thread-messages.js';
+import type { TranscodePool } from '../threads/thread.js';
+import type { NativeFile } from '../threads/thread-messages.js';
+import { BatchHands } from './batch-hands.js';
 
-/**
- * A batch is taken when it is this large or this old. Large parts are merged fewer times, but hold more memory and wait
- * longer (docs/decisions/storage.md). Under 131,072 rows a part stays compact, which is the cheap way to insert.
- */
-const LIMITS = { maxBytes: 40 * 1024 * 1024, maxItems: 120_000, maxAgeMs: 300 };
-
-/** Tries of a batch that fails by itself, before it is cut in halves to find the item that does it. */
-const MAX_ATTEMPTS = 3;
-const FIRST_BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 10_000;
+/** Processes that ended with a batch, before it is suspected to be the reason. */
+const SUSPICIOUS_INTERRUPTIONS = 2;
+const DAY_MS = 86_400_000;
 
 /** Takes batches from the queue into the store: transcode off the event loop, one INSERT, done. */
 export class IngestionWorker {
   private readonly stopping = new AbortController();
-  private loops: Promise<void>[] = [];
+  private readonly hands: BatchHands;
   /** How often each batch has failed by itself; forgotten once it is over. */
   private readonly failures = new Map<string, number>();
 
   constructor(
     private readonly queue: IngestQueue,
-    private readonly thread: TranscodeThread,
+    private readonly threads: TranscodePool,
     private readonly bodies: BodyPool,
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
     private readonly answers: StaleAnswers,
     private readonly ledger: Pick<Ledger, 'stored' | 'room' | 'flush'>,
     private readonly counters: IngestCounters,
+    private readonly numbers: Pick<QueueNumbers, 'workers' | 'tries' | 'firstBackoffMs'>,
     private readonly log: Logger,
-  ) {}
+  ) {
+    const work = (batch: IngestBatch) => this.work(batch);
+    this.hands = new BatchHands(queue, threads.size, numbers.workers, work, log);
+  }
 
   /** Starts working; what an earlier process left in the spool is dropped, the queue still has it. */
   start(): void {
     rmSync(this.spoolDir, { recursive: true, force: true });
     mkdirSync(this.spoolDir, { recursive: true });
     this.answers.dropAll();
-    // One batch of a signal at a time: what arrives meanwhile makes the next one larger. Two at a time made batches
-    // half as large, and merging cost more than the overlap gained.
-    this.loops = SIGNALS.map((signal) => this.loop(signal));
+    this.hands.start(this.stopping.signal);
+  }
+
+  /** How many batches are in hand at once, from now on. */
+  setWorkers(workers: number): void {
+    this.hands.setWorkers(workers);
   }
 
   /** Takes no more batches and resolves when those in hand are stored or handed back. */
   async stop(): Promise<void> {
     this.stopping.abort();
-    await Promise.all(this.loops);
+    await this.hands.empty();
     await this.ledger.flush();
     await this.answers.close();
   }
 
-  private async loop(signal: Signal): Promise<void> {
-    while (!this.stopping.signal.aborted) {
-      try {
-        const batch = await this.queue.take(signal, LIMITS, this.stopping.signal);
-        if (batch) await this.process(batch);
-        await this.ledger.room(this.stopping.signal);
-      } catch (error) {
-        if (this.stopping.signal.aborted) return;
-        this.log.error({ err: error, signal }, 'Ingestion could not go on; trying again in a second');
-        await sleep(1000);
-      }
+  private async work(batch: IngestBatch): Promise<void> {
+    try {
+      if (batch.isPoison || (isSuspect(batch) && batch.entries.length > 1)) await this.isolate(batch);
+      else await this.process(batch);
+    } catch (error) {
+      if (!(error instanceof BatchLost)) throw error;
+      const { id, signal, items } = batch;
+      this.log.warn({ batch: id, signal, items }, 'Another process has this batch now');
     }
   }
 
@@ -85,7 +84,7 @@ export class IngestionWorker {
    */
   private async process(batch: IngestBatch): Promise<void> {
     reach('batch-planned');
-    for (let pauseMs = FIRST_BACKOFF_MS; !this.stopping.signal.aborted; ) {
+    for (let pauseMs = this.numbers.firstBackoffMs; !this.stopping.signal.aborted; ) {
       const startedAt = performance.now();
       try {
         const rows = await this.store(batch);
@@ -93,6 +92,7 @@ export class IngestionWorker {
         this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
         return;
       } catch (error) {
+        if (error instanceof BatchLost) throw error;
         if (!isAway(error as Error)) return this.recover(batch, error as Error);
         const { id, signal, items } = batch;
         this.log.warn({ err: error, batch: id, signal, items, pauseMs }, 'The store is away; trying again');
@@ -118,6 +118,7 @@ export class IngestionWorker {
       const block = await this.transcode(batch, path);
       reach('batch-transcoded');
       if (block.rows === 0) return 0;
+      await this.unlessStopped(this.queue.beginInsert(batch, blocksOf(block)));
       const written = writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
       reach('insert-started');
       await written;
@@ -129,6 +130,22 @@ export class IngestionWorker {
     }
   }
 
+  /** What the queue writes down can take as long as a disk is full; an orderly stop does not wait for that. */
+  private async unlessStopped(writing: Promise<void>): Promise<void> {
+    const { signal } = this.stopping;
+    let stop = () => {};
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => reject(new AppError('SHUTTING_DOWN', 'The program is stopping'));
+    });
+    signal.addEventListener('abort', stop);
+    try {
+      await Promise.race([writing, stopped]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+      writing.catch(() => undefined);
+    }
+  }
+
   private async transcode(batch: IngestBatch, file: string): Promise<NativeFile> {
     const entries = await Promise.all(
       batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
@@ -136,25 +153,43 @@ export class IngestionWorker {
         body: await read(),
       })),
     );
+    const request = { signal: batch.signal, file, entries };
     try {
-      return await this.thread.transcode({ signal: batch.signal, file, entries });
+      if (!isSuspect(batch)) return await this.threads.transcode(request);
+      return await this.threads.transcodeAlone(request, (isRunning) => this.queue.trial(batch, isRunning));
     } finally {
       for (const { body } of entries) this.bodies.give(body);
     }
   }
 
   /**
-   * A batch that fails by itself is tried three times, while others pass it; then it is halved, until the one bad request
+   * What may have taken processes down is halved until it is alone. That costs nothing where something else did, a kill of the
+   * process say. Alone, it is set aside when a process ended in the few milliseconds of its trial.
+   */
+  private async isolate(batch: IngestBatch): Promise<void> {
+    const { id, signal, items, interruptions } = batch;
+    const about = { batch: id, signal, items, interruptions };
+    if (batch.entries.length > 1) {
+      this.log.warn(about, 'Processes ended while they worked on this batch; halving it');
+      return this.queue.split(batch);
+    }
+    this.log.error(about, 'A process ended while it tried this request; set aside in the failed set');
+    this.counters.failed(signal, items);
+    return this.queue.fail(batch, `${interruptions} processes ended while they worked on it`);
+  }
+
+  /**
+   * A batch that fails by itself is tried some times, while others pass it; then it is halved, until the one bad request
    * is alone and set aside.
    */
   private async recover(batch: IngestBatch, error: Error): Promise<void> {
     const { id, signal, items } = batch;
     const about = { err: error, batch: id, signal, items };
     const failures = (this.failures.get(id) ?? 0) + 1;
-    if (failures < MAX_ATTEMPTS) {
+    if (failures < this.numbers.tries) {
       this.log.warn(about, 'Batch not stored, trying again');
       this.failures.set(id, failures);
-      return this.queue.retry(batch, FIRST_BACKOFF_MS * 2 ** (failures - 1));
+      return this.queue.retry(batch, this.numbers.firstBackoffMs * 2 ** (failures - 1));
     }
     this.failures.delete(id);
     if (batch.entries.length > 1) {
@@ -165,6 +200,15 @@ export class IngestionWorker {
     this.counters.failed(signal, items);
     return this.queue.fail(batch, error.message);
   }
+}
+
+function isSuspect({ interruptions }: IngestBatch): boolean {
+  return interruptions >= SUSPICIOUS_INTERRUPTIONS;
+}
+
+/** Parts of the table that the insert makes at most: one for each day that its rows can be of. */
+function blocksOf({ times }: NativeFile): number {
+  return times ? Math.floor(times.maxMs / DAY_MS) - Math.floor(times.minMs / DAY_MS) + 1 : 1;
 }
 
 /** Faults of what we depend on: the store, the disk, the thread. They pass. */

@@ -31,7 +31,7 @@ describe('Jobs on a Redis with faults', () => {
   const children: ChildProcess[] = [];
   const said: string[] = [];
 
-  const start = async (...options: string[]) => (server = await startRedis([...DURABLE, ...options]));
+  const start = async (...options: string[]) => (server = await startRedis(...DURABLE, ...options));
   const open = async (requestMs?: number) => {
     const note = (first: unknown, text?: string) => void said.push(text ?? String(first));
     const jobs = await BullMqJobs.open({

@@ -17,7 +17,7 @@ const readiness = z.object({
   dependencies: z.record(z.string(), z.looseObject({ status: z.enum(['up', 'down']) })),
 });
 
-/** What is still done while Redis is away, only less well; so it is not needed to be ready. */
+/** What is still done while Redis is away, only less well; so it is not needed to be ready, unless the queue is in it. */
 const WITHOUT_REDIS = 'rate limits per process';
 
 /** Is the process alive; are the things that it needs there. */
@@ -48,14 +48,17 @@ export class HealthController {
   })
   @Get('ready')
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
-    const [clickhouse, postgres, redis] = await Promise.all([
+    const [clickhouse, postgres, redis, queue] = await Promise.all([
       this.clickhouse.health(),
       this.postgres.health(),
       this.redis?.health(),
+      this.queueHealth(),
     ]);
     const ingest = this.freshness.health(Date.now());
     const jobs = this.durability?.health();
-    const up = [clickhouse, postgres, jobs].every((health) => health === undefined || health.status === 'up');
+    const up = [clickhouse, postgres, jobs, queue].every(
+      (health) => health === undefined || health.status === 'up',
+    );
     reply.status(up ? 200 : 503);
     return {
       status: up ? 'up' : 'down',
@@ -64,9 +67,17 @@ export class HealthController {
         postgres,
         ...(redis && { redis: redis.status === 'up' ? redis : { ...redis, degraded: WITHOUT_REDIS } }),
         ...(jobs && { jobs }),
-        queue: { status: 'up', ...this.queue.stats() },
+        queue,
         ...(ingest && { ingest }),
       },
     };
+  }
+
+  private async queueHealth() {
+    try {
+      return { status: 'up', ...(await this.queue.stats()) } as const;
+    } catch (error) {
+      return { status: 'down', detail: (error as Error).message } as const;
+    }
   }
 }

@@ -66,6 +66,11 @@ export class IngestCounters {
     this.items.inc({ signal, outcome: 'failed' }, items);
   }
 
+  /** Of the failed set, where they were kept their time. */
+  expired(signal: Signal, items: number): void {
+    this.items.inc({ signal, outcome: 'expired' }, items);
+  }
+
   acknowledged(ms: number): void {
     this.acknowledgement.observe(ms / 1000);
   }

@@ -2,17 +2,25 @@ import { AppError, PermanentError } from '../errors.js';
 import type { Signal } from '../signal.js';
 import { sumOf } from './backlog.js';
 import type { FailedFile } from './failed-set.js';
-import type { IngestBatch, TakeLimits } from './ingest-queue.js';
+import { BatchLost, type IngestBatch, type TakeLimits } from './ingest-queue.js';
 import type { QueueParts } from './queue-startup.js';
 import { type Batch, readBody, type StoredEntry } from './stored-entry.js';
 import { Waiters } from './waiters.js';
 
 const GIVE_BACK_MS = 1000;
+/** Of a taker that no new entry should wake. */
+const NOTHING: TakeLimits = {
+  maxBytes: Number.POSITIVE_INFINITY,
+  maxItems: Number.POSITIVE_INFINITY,
+  maxAgeMs: Number.POSITIVE_INFINITY,
+};
 
 /** The way of a batch: cut, planned, given out, and what its holder then says about it. See disk-ingest-queue.ts. */
 export class BatchDesk {
   private readonly waiters = new Waiters();
   private lastBatch = 0;
+  /** Since the start. */
+  readonly counts = { completed: 0, failures: 0, busyMs: 0 };
 
   constructor(
     private readonly parts: QueueParts,
@@ -31,8 +39,14 @@ export class BatchDesk {
     const { backlog } = this.parts;
     while (!this.closing.aborted && !abort.aborted) {
       const nowMs = performance.now();
+      const blockedMs = this.parts.pause.isOn ? Number.POSITIVE_INFINITY : this.parts.rate.waitMs(nowMs);
+      if (blockedMs > 0) {
+        await this.waiters.wait(signal, NOTHING, nowMs + blockedMs, abort);
+        continue;
+      }
       const batch = backlog.nextReady(signal, nowMs) ?? this.cutBatch(signal, limits, nowMs);
       if (batch) {
+        this.parts.rate.started(nowMs);
         const given = await this.give(batch, abort);
         if (given) return given;
       } else {
@@ -43,8 +57,33 @@ export class BatchDesk {
     return undefined;
   }
 
+  /** Whoever waits looks again whether something is due. */
+  lookAgain(): void {
+    this.waiters.wakeAll();
+  }
+
+  async beginInsert(view: IngestBatch): Promise<void> {
+    const batch = this.held(view);
+    if (batch.hasBegun) return;
+    batch.hasBegun = true;
+    try {
+      await this.parts.journal.appendPlans([batch], () => true);
+    } catch (error) {
+      batch.hasBegun = false;
+      throw error;
+    }
+  }
+
+  async trial(view: IngestBatch, isRunning: boolean): Promise<void> {
+    const batch = this.held(view);
+    batch.isOnTrial = isRunning;
+    await this.parts.journal.appendPlans([batch], () => true);
+  }
+
   done(view: IngestBatch): void {
     const batch = this.held(view);
+    this.counts.completed++;
+    this.counts.busyMs += performance.now() - batch.givenAtMs;
     this.parts.backlog.remove(batch, true);
     // When it cannot be recorded, the batch comes again after a restart, with the same id.
     const prepare = batch.hasLeftovers ? () => this.dropLeftovers(batch) : undefined;
@@ -52,6 +91,7 @@ export class BatchDesk {
   }
 
   retry(view: IngestBatch, delayMs: number): void {
+    this.counts.failures++;
     this.putBack(this.held(view), delayMs);
   }
 
@@ -59,8 +99,11 @@ export class BatchDesk {
     const batch = this.held(view);
     const { entries, signal } = batch;
     if (entries.length < 2) throw new PermanentError('A batch of one entry cannot be split');
+    this.counts.failures++;
     const middle = Math.ceil(entries.length / 2);
-    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) => this.newBatch(part));
+    const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) =>
+      this.newBatch(part, Math.max(0, batch.interruptions - 1)),
+    );
     const { backlog, journal } = this.parts;
     batch.holder = undefined;
     try {
@@ -80,6 +123,7 @@ export class BatchDesk {
   async fail(view: IngestBatch, reason: string): Promise<void> {
     const batch = this.held(view);
     const { backlog, failed, journal, settings } = this.parts;
+    this.counts.failures++;
     batch.holder = undefined;
     const files: FailedFile[] = [];
     batch.hasLeftovers = true;
@@ -117,18 +161,22 @@ export class BatchDesk {
     return batch;
   }
 
-  private newBatch(entries: StoredEntry[]): Batch {
+  private newBatch(entries: StoredEntry[], interruptions = 0): Batch {
     return {
       id: `${this.parts.idPrefix}-${++this.lastBatch}`,
       signal: entries[0].signal,
       scope: entries[0].scope,
       entries,
       attempt: 0,
-      interruptions: 0,
+      interruptions,
       holder: undefined,
       dueAtMs: 0,
+      givenAtMs: 0,
       planSegment: 0,
       isRecorded: false,
+      hasBegun: false,
+      isPoison: false,
+      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };
@@ -137,6 +185,7 @@ export class BatchDesk {
   /** Gives a batch out once its plan is durable; undefined when `abort` or closing came first. */
   private async give(batch: Batch, abort: AbortSignal): Promise<IngestBatch | undefined> {
     batch.attempt++;
+    batch.givenAtMs = performance.now();
     const view = this.viewOf(batch);
     batch.holder = view;
     if (batch.isRecorded) return view;
@@ -165,7 +214,7 @@ export class BatchDesk {
   }
 
   private viewOf(batch: Batch): IngestBatch {
-    const { id, signal, scope, attempt, interruptions } = batch;
+    const { id, signal, scope, attempt, interruptions, isPoison } = batch;
     const entries = batch.entries.map((entry) => ({
       receivedAtMs: entry.receivedAtMs,
       retentionDays: entry.retentionDays,
@@ -173,17 +222,18 @@ export class BatchDesk {
       reasons: entry.reasons,
       bytes: entry.bodyBytes,
       read: async () => {
-        if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);
+        if (batch.holder !== view) throw new BatchLost(`Batch ${id} is not held any more`);
         return this.parts.backlog.takeBody(entry) ?? readBody(entry, this.parts.settings.bodies);
       },
     }));
-    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sumOf(batch.entries) };
+    const sums = sumOf(batch.entries);
+    const view: IngestBatch = { id, signal, scope, attempt, interruptions, isPoison, entries, ...sums };
     return view;
   }
 
   private held(view: IngestBatch): Batch {
     const batch = this.parts.backlog.batches.get(view.id);
-    if (batch?.holder !== view) throw new AppError('INTERNAL', `Batch ${view.id} is not held by the caller`);
+    if (batch?.holder !== view) throw new BatchLost(`Batch ${view.id} is not held by the caller`);
     return batch;
   }
 }

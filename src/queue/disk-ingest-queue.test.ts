@@ -12,9 +12,11 @@ import {
   temporaryDirectory,
   textsOf,
 } from '../../test/support/queue-entries.js';
-import { AppError, PermanentError } from '../errors.js';
+import { AppError } from '../errors.js';
 import { BodyPool } from '../memory/body-pool.js';
 import { DiskIngestQueue } from './disk-ingest-queue.js';
+import type { IngestBatch } from './ingest-queue.js';
+import { ingestQueueSuite } from './ingest-queue.suite.js';
 import type { DiskQueueOptions } from './queue-startup.js';
 
 async function openIn(directory: string, options: Partial<DiskQueueOptions> = {}): Promise<DiskIngestQueue> {
@@ -46,57 +48,9 @@ async function eventually(isTrue: () => boolean): Promise<void> {
   assert.ok(isTrue());
 }
 
-test('gives out what was added: body, times, sums', async (context) => {
-  const queue = await openNew(context);
-  for (const text of ['one', 'two']) assert.deepEqual(await queue.add(entryOf(text)), { duplicate: false });
-  const batch = await takeSoon(queue);
-  assert.ok(batch);
-  assert.deepEqual(await textsOf(batch), ['one', 'two']);
-  assert.deepEqual([batch.items, batch.bytes, batch.attempt, batch.interruptions], [2, 6, 1, 0]);
-  assert.deepEqual([batch.entries[0].receivedAtMs, batch.entries[0].retentionDays], [1_800_000_000_000, 30]);
-  queue.done(batch);
-  assert.equal(queue.stats().waitingEntries, 0);
-});
-
-test('take waits for the size or the age, whichever comes first', async (context) => {
-  const queue = await openNew(context);
-  const started = performance.now();
-  const young = takeSoon(queue, { limits: { maxAgeMs: 60 }, patienceMs: 5000 });
-  await queue.add(entryOf('small'));
-  await young;
-  const waitedMs = performance.now() - started;
-  assert.ok(waitedMs >= 59 && waitedMs < 1000, `${waitedMs}`);
-  const full = takeSoon(queue, { limits: { maxAgeMs: 60_000, maxBytes: 100 }, patienceMs: 5000 });
-  await queue.add(entryOf('big', { bytes: 100 }));
-  assert.deepEqual(await textsOf(await full), ['big']);
-});
-
-test('several takers get different batches, and undefined when they are called off', async (context) => {
-  const queue = await openNew(context);
-  const takers = [1, 2].map(() => takeSoon(queue, { limits: { maxBytes: 5 }, patienceMs: 300 }));
-  await Promise.all(['aaaaa', 'bbbbb'].map((text) => queue.add(entryOf(text))));
-  const texts = await Promise.all(takers.map(async (taker) => (await textsOf(await taker)).join()));
-  assert.deepEqual(texts.sort(), ['aaaaa', 'bbbbb']);
-  assert.equal(await takeSoon(queue, { patienceMs: 20 }), undefined);
-});
-
-test('the same body is stored once: at the same time, later, and after a restart', async (context) => {
+ingestQueueSuite('on disk', async (context) => {
   const directory = await temporaryDirectory(context);
-  let queue = await openIn(directory);
-  const first = { ...entryOf('x'), rejected: 7, note: 'why' };
-  const duplicate = { duplicate: true, rejected: 7, note: 'why' };
-  assert.deepEqual(await Promise.all([queue.add(first), queue.add(entryOf('x'))]), [
-    { duplicate: false },
-    duplicate,
-  ]);
-  assert.deepEqual(await queue.add(entryOf('x')), duplicate);
-  assert.deepEqual(await queue.add(entryOf('x', { tenant: 'other' })), { duplicate: false });
-  assert.deepEqual(await queue.add(entryOf('x', { signal: 'logs' })), { duplicate: false });
-  await queue.close();
-  queue = await openIn(directory);
-  assert.deepEqual(await queue.add(entryOf('x')), duplicate);
-  assert.deepEqual(await drain(queue, 'logs'), ['x']);
-  await queue.close();
+  return (options) => openIn(directory, options);
 });
 
 test('a duplicate is known for ten minutes even when its segment is deleted and the program restarted', async (context) => {
@@ -124,95 +78,40 @@ test('a duplicate is known for ten minutes even when its segment is deleted and 
   await queue.close();
 });
 
-test('what was planned comes first after a restart, unchanged; what was done does not come', async (context) => {
+test('a process that ends with a batch is counted until an insert began; one that ends in a trial is held against it', async (context) => {
   const directory = await temporaryDirectory(context);
   let queue = await openIn(directory);
-  for (const text of ['a', 'b', 'c', 'd']) await queue.add(entryOf(text));
-  const limits = { maxItems: 2 };
-  const planned = await takeSoon(queue, { limits });
-  const done = await takeSoon(queue, { limits });
-  assert.ok(planned && done);
-  queue.done(done);
-  await queue.add(entryOf('e'));
+  await queue.add(entryOf('a'));
+  let at = directory;
+  /** As a kill leaves the directory. */
+  const killed = async () => {
+    const copy = join(await temporaryDirectory(context), 'copy');
+    await cp(at, copy, { recursive: true });
+    await queue.close();
+    at = copy;
+    queue = await openIn(copy);
+    return (await takeSoon(queue, { patienceMs: 5000 }))!;
+  };
+  const said = ({ attempt, interruptions, isPoison }: IngestBatch) => [attempt, interruptions, isPoison];
+  const first = (await takeSoon(queue, { patienceMs: 5000 }))!;
+  assert.deepEqual(said(first), [1, 0, false]);
+  assert.deepEqual(said(await killed()), [2, 1, false]);
+  let batch = await killed();
+  assert.deepEqual(said(batch), [3, 2, false]);
+  await queue.trial(batch, true);
+  await queue.trial(batch, false);
+  batch = await killed();
+  assert.deepEqual(said(batch), [4, 3, false], 'the trial was over');
+  await queue.trial(batch, true);
+  batch = await killed();
+  assert.deepEqual(said(batch), [5, 4, true]);
+  await queue.beginInsert(batch);
+  batch = await killed();
+  assert.deepEqual([batch.id, batch.interruptions], [first.id, 4], 'its insert had begun');
   await queue.close();
-  queue = await openIn(directory);
-  const again = await takeSoon(queue, { limits: { maxItems: 1 } });
-  assert.deepEqual([again?.id, await textsOf(again)], [planned.id, ['a', 'b']]);
-  assert.deepEqual([again?.attempt, again?.interruptions], [2, 1]);
-  if (again) queue.done(again);
-  assert.deepEqual(await drain(queue), ['e']);
+  queue = await openIn(at);
+  assert.equal((await takeSoon(queue, { patienceMs: 5000 }))?.interruptions, 4, 'an orderly stop is none');
   await queue.close();
-});
-
-test('retry gives the same batch later, readable again from disk', async (context) => {
-  const queue = await openNew(context);
-  await queue.add(entryOf('again'));
-  const first = await takeSoon(queue);
-  assert.ok(first);
-  const body = await first.entries[0].read();
-  body.fill(0);
-  queue.retry(first, 80);
-  assert.equal(await takeSoon(queue, { patienceMs: 30 }), undefined);
-  const second = await takeSoon(queue, { patienceMs: 1000 });
-  assert.ok(second);
-  assert.deepEqual([second.id, second.attempt, await textsOf(second)], [first.id, 2, ['again']]);
-  assert.throws(() => queue.done(first), hasCode('INTERNAL'));
-  await assert.rejects(first.entries[0].read(), hasCode('UNAVAILABLE'));
-  queue.done(second);
-});
-
-test('split gives two halves with new ids at once; one entry cannot be split', async (context) => {
-  const queue = await openNew(context);
-  for (const text of ['a', 'b', 'c']) await queue.add(entryOf(text));
-  const whole = await takeSoon(queue);
-  assert.ok(whole);
-  await queue.split(whole);
-  const [left, right] = [await takeSoon(queue), await takeSoon(queue)];
-  assert.ok(left && right);
-  assert.deepEqual([await textsOf(left), await textsOf(right)], [['a', 'b'], ['c']]);
-  assert.equal(new Set([whole.id, left.id, right.id]).size, 3);
-  await assert.rejects(queue.split(right), PermanentError);
-});
-
-test('failed entries are kept with their reason over restarts, can be retried and discarded', async (context) => {
-  const directory = await temporaryDirectory(context);
-  let queue = await openIn(directory);
-  for (const text of ['poison', 'fine', 'junk']) await queue.add(entryOf(text));
-  for (const text of ['poison', 'fine', 'junk']) {
-    const batch = await takeSoon(queue, { limits: { maxItems: 1 } });
-    assert.ok(batch);
-    if (text === 'fine') queue.done(batch);
-    else await queue.fail(batch, `it is ${text}`);
-  }
-  await queue.close();
-  queue = await openIn(directory);
-  assert.equal(await takeSoon(queue, { patienceMs: 20 }), undefined);
-  const failed = await queue.failed();
-  assert.deepEqual(failed.map(({ reason, items, bytes }) => [reason, items, bytes]).sort(), [
-    ['it is junk', 1, 4],
-    ['it is poison', 1, 6],
-  ]);
-  const junk = failed.filter(({ reason }) => reason === 'it is junk').map(({ id }) => id);
-  assert.equal(await queue.discardFailed([...junk, 'unknown']), 1);
-  assert.equal(await queue.retryFailed(), 1);
-  assert.deepEqual([await drain(queue), (await queue.failed()).length], [['poison'], 0]);
-  await queue.close();
-});
-
-test('refuses over the byte limit with a second to wait, and takes again when something is done', async (context) => {
-  const queue = await openNew(context, { maxBacklogBytes: 20_000 });
-  for (const text of ['a', 'b']) await queue.add(entryOf(text, { bytes: 9000 }));
-  await assert.rejects(queue.add(entryOf('c', { bytes: 9000 })), (error) => {
-    return error instanceof AppError && error.code === 'BACKLOG_FULL' && error.retryAfterSeconds === 1;
-  });
-  assert.equal((await drain(queue)).length, 2);
-  assert.deepEqual(await queue.add(entryOf('c', { bytes: 9000 })), { duplicate: false });
-});
-
-test('tiny entries count at least 4 KiB, so that their number is bounded too', async (context) => {
-  const queue = await openNew(context, { maxBacklogBytes: 10 * 4096 });
-  const results = await Promise.allSettled([...Array(25).keys()].map((i) => queue.add(entryOf(`${i}`))));
-  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 10);
 });
 
 test('keeps bodies in memory up to the limit only, and reads the others back right', async (context) => {
@@ -309,21 +208,6 @@ test('close makes pending entries durable, refuses new ones, and ends waiting ta
   const reopened = await openIn(directory);
   assert.deepEqual(await drain(reopened), ['last']);
   await reopened.close();
-});
-
-test('reports what waits, by signal and tenant', async (context) => {
-  const queue = await openNew(context);
-  for (const [text, tenant] of ['1a', '2a', '3b']) await queue.add(entryOf(text, { tenant, bytes: 10 }));
-  await takeSoon(queue);
-  const waiting = queue
-    .waiting()
-    .map(({ signal, scope, items, bytes }) => [signal, scope.tenantId, items, bytes]);
-  assert.deepEqual(waiting.sort(), [
-    ['traces', 'a', 2, 20],
-    ['traces', 'b', 1, 10],
-  ]);
-  const { waitingItems, waitingBytes, waitingEntries, waitingBatches } = queue.stats();
-  assert.deepEqual([waitingItems.traces, waitingBytes, waitingEntries, waitingBatches], [3, 30, 3, 1]);
 });
 
 test('what was refused of a request is told with what waits, in the batch, and in the failed set, over restarts', async (context) => {

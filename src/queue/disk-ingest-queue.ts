@@ -7,14 +7,13 @@ import type {
   IngestBatch,
   IngestEntry,
   IngestQueue,
-  QueueStats,
   TakeLimits,
   WaitingLane,
 } from './ingest-queue.js';
 import { ownerKey } from './lanes.js';
 import { type EntryMeta, metaOf } from './queue-records.js';
 import { type DiskQueueOptions, type QueueParts, startQueue } from './queue-startup.js';
-import { queueStats } from './queue-stats.js';
+import { type DiskQueueStats, queueStats } from './queue-stats.js';
 import { costOf, type StoredEntry, storedEntry } from './stored-entry.js';
 
 /** What the client of a body was told. */
@@ -32,7 +31,8 @@ interface Told {
  *    is written down before or together with the next acknowledgement (live or void record), because the client
  *    sends the body again.
  * 2. `take`: plan record (id, exact entries) durable -> given out. Before: nobody used the id. After: every restart
- *    gives the same batch with the same id until it is done, so the insert is repeated with the same token.
+ *    gives the same batch with the same id until it is done, so the insert is repeated with the same token. `beginInsert`
+ *    writes it again: a batch whose insert began is never split because its process ended.
  * 3. `done`: recorded, durable a little later. A crash before gives the batch once more: the store folds it by its
  *    token. The record names the entries, so it holds even if the plan is lost.
  * 4. `split`: one plan record with both halves; of the plans that name an entry the latest counts. Before it is
@@ -108,6 +108,15 @@ export class DiskIngestQueue implements IngestQueue {
     return this.desk.take(signal, limits, abort);
   }
 
+  /** The store's window needs no care here: what a process held when it ended comes first after the restart. */
+  beginInsert(batch: IngestBatch): Promise<void> {
+    return this.desk.beginInsert(batch);
+  }
+
+  trial(batch: IngestBatch, isRunning: boolean): Promise<void> {
+    return this.desk.trial(batch, isRunning);
+  }
+
   done(batch: IngestBatch): void {
     this.desk.done(batch);
   }
@@ -157,8 +166,17 @@ export class DiskIngestQueue implements IngestQueue {
     }
   }
 
-  stats(): QueueStats {
-    return queueStats(this.parts, this.duplicates);
+  async pause(): Promise<void> {
+    await this.parts.pause.turnOn();
+  }
+
+  async resume(): Promise<void> {
+    await this.parts.pause.turnOff();
+    this.desk.lookAgain();
+  }
+
+  stats(): DiskQueueStats {
+    return queueStats(this.parts, this.duplicates, this.desk.counts);
   }
 
   waiting(): WaitingLane[] {
@@ -173,9 +191,9 @@ export class DiskIngestQueue implements IngestQueue {
   private async shutDown(): Promise<void> {
     const { backlog, journal } = this.parts;
     this.closing.abort();
-    const idle = Object.values(backlog.ready).flat();
+    const planned = [...backlog.batches.values()].filter((batch) => batch.isRecorded && !batch.isSplitting);
     // So that the next process does not take them for batches this one died with.
-    if (idle.length > 0) journal.appendPlans(idle, () => false).catch(() => undefined);
+    if (planned.length > 0) journal.appendPlans(planned, () => false).catch(() => undefined);
     await journal.close();
   }
 

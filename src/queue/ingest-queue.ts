@@ -31,6 +31,14 @@ export interface IngestEntry {
   note: string;
 }
 
+/** What was refused of an entry, by reason; undefined: nothing. */
+export function reasonsOf({
+  reasons,
+  rejected,
+}: Pick<IngestEntry, 'reasons' | 'rejected'>): Rejections | undefined {
+  return reasons ?? (rejected > 0 ? { [REASON_NOT_RECORDED]: rejected } : undefined);
+}
+
 /** `duplicate: true`: the same body is already stored or waiting; `rejected` and `note` are the first one's. */
 export type AddResult = { duplicate: false } | { duplicate: true; rejected: number; note: string };
 
@@ -43,10 +51,10 @@ export interface BatchEntry {
   /** Body length, bytes. */
   readonly bytes: number;
   /**
-   * The body, which the caller gives back to the body pool; called again, it is read from disk again.
+   * The body, which the caller gives back to the body pool; called again, it is read again from where it is kept.
    *
    * @throws PermanentError when the stored bytes are damaged: split until the entry is alone, then `fail` it
-   * @throws AppError UNAVAILABLE when the batch is no longer the caller's or the queue is closed
+   * @throws BatchLost, AppError UNAVAILABLE when Redis is away
    */
   readonly read: () => Promise<Uint8Array>;
 }
@@ -62,8 +70,13 @@ export interface IngestBatch {
   readonly bytes: number;
   /** 1 when it is given out first, then one more each time (retries and restarts counted, as far as known). */
   readonly attempt: number;
-  /** How many processes ended while they held this batch: a high number hints at a batch that kills them. */
+  /**
+   * How many processes ended while they held this batch and had not begun to insert it: more than one hints at a batch that
+   * kills them. Such a batch may be split, since nothing of it can be in the store.
+   */
   readonly interruptions: number;
+  /** A process ended in the middle of a trial of it. */
+  readonly isPoison: boolean;
   readonly entries: readonly BatchEntry[];
 }
 
@@ -110,6 +123,26 @@ export interface WaitingLane {
   minutes: WaitingMinute[];
 }
 
+/** The batch is not the caller's any more: its lease ran out, or the queue lost it. Whoever has it now stores it; leave it. */
+export class BatchLost extends Error {
+  override readonly name = 'BatchLost';
+}
+
+/** What is done with batches; counts are of all processes in Redis, of this one since its start on disk. */
+export interface BatchWork {
+  /** In somebody's hands. */
+  active: number;
+  /** Put off by `retry`. */
+  delayed: number;
+  completed: number;
+  /** Retried, split or failed. */
+  failures: number;
+  /** From being given out to done, all completed ones together, ms. */
+  busyMs: number;
+  /** Age of the oldest entry or batch that could be given out and is not, ms. */
+  lagMs: number;
+}
+
 export interface QueueStats {
   /** Body bytes acknowledged and not done, given-out batches included. */
   waitingBytes: number;
@@ -122,23 +155,12 @@ export interface QueueStats {
   /** What counts against the byte limit: every entry costs at least 4 KiB; the failed set counts too. */
   backlogBytes: number;
   maxBacklogBytes: number;
-  /** Bodies held in memory, bytes. */
-  memoryBytes: number;
-  /** All journal files, bytes. */
-  diskBytes: number;
-  segments: number;
-  appendedRecords: number;
-  appendedBytes: number;
-  syncs: number;
+  /** Entries told to be there already, of this process or all of them, as the driver counts. */
   duplicates: number;
-  /** Damaged places found in the journal when it was opened. */
-  corruptRecords: number;
-  /** Records of a newer version of the program, kept untouched. */
-  unknownRecords: number;
   failedEntries: number;
   failedBytes: number;
-  /** True while new entries are refused because the disk is full or fails. */
-  diskFull: boolean;
+  isPaused: boolean;
+  work: BatchWork;
 }
 
 /**
@@ -150,28 +172,45 @@ export interface IngestQueue {
    * Resolves when the entry is durable. The same content of the same scope and signal within ten minutes is
    * a duplicate: it waits for the first one to be durable, and is tried itself if the first one failed.
    *
-   * @throws AppError BACKLOG_FULL over the byte limit, DISK_FULL when there is no room or the disk fails,
-   *   SHUTTING_DOWN after `close` began
+   * @throws AppError BACKLOG_FULL over the byte limit, DISK_FULL when there is no room or the disk fails, UNAVAILABLE when
+   *   Redis is away, SHUTTING_DOWN after `close` began
    */
   add(entry: IngestEntry): Promise<AddResult>;
   /**
    * Waits until a batch is due: a batch of an earlier process or a retry first, else a tenant whose waiting
    * entries reach a limit or are old enough, tenants in turn. Resolves once the plan (id and exact entries)
-   * is durable; undefined when `abort` fires or the queue closes. Several callers may wait at once.
+   * is durable; undefined when `abort` fires or the queue closes. Several callers may wait at once. While the queue is
+   * paused nothing is due.
    */
   take(signal: Signal, limits: TakeLimits, abort: AbortSignal): Promise<IngestBatch | undefined>;
-  /** The batch is stored. Recorded, not synced at once: after a crash it may come again with the same id. */
+  /**
+   * Has to be called before each insert of the batch; the insert may begin when it resolves. From then on what became of it is known to nobody
+   * but the store, so a batch whose process ends comes again with the same id, however often that happens.
+   *
+   * @param blocks parts of the table that the insert makes at most: each counts in the store's window of remembered tokens
+   * @throws BatchLost
+   */
+  beginInsert(batch: IngestBatch, blocks: number): Promise<void>;
+  /**
+   * Notes durably that a trial of a batch begins or is over: whoever works on a batch that may have killed processes says so, so that
+   * it is known for certain when it does it again.
+   *
+   * @throws BatchLost
+   */
+  trial(batch: IngestBatch, isRunning: boolean): Promise<void>;
+  /** The batch is stored. Recorded, not synced at once: after a crash it may come again with the same id. @throws BatchLost */
   done(batch: IngestBatch): void;
-  /** A dependency is away: the same batch with the same id again after `delayMs`, as often as it takes. */
+  /** A dependency is away: the same batch with the same id again after `delayMs`, as often as it takes. @throws BatchLost */
   retry(batch: IngestBatch, delayMs: number): void;
   /**
-   * Replaces a batch durably by two halves with new ids, which are due at once. Only after an insert that was
-   * certainly refused as a whole; after an unknown outcome use `retry`, or rows are stored twice.
+   * Replaces a batch durably by two halves with new ids, which are due at once, and with one interruption less. Only where no insert
+   * was begun, or after one that was certainly refused as a whole; after an unknown outcome use `retry`, or rows are stored
+   * twice.
    *
-   * @throws PermanentError for a batch of one entry
+   * @throws PermanentError for a batch of one entry, BatchLost
    */
   split(batch: IngestBatch): Promise<void>;
-  /** Moves the batch's entries with the reason to the failed set, durably. The queue goes on. */
+  /** Moves the batch's entries with the reason to the failed set, durably. The queue goes on. @throws BatchLost */
   fail(batch: IngestBatch, reason: string): Promise<void>;
   failed(): Promise<FailedEntry[]>;
   /** Puts failed entries (all, or the given ids) back into the queue; returns how many. */
@@ -186,9 +225,13 @@ export interface IngestQueue {
     ids: readonly string[],
     record?: (entries: readonly FailedEntry[]) => Promise<void>,
   ): Promise<number>;
-  stats(): QueueStats;
-  /** What waits, by signal and tenant (planned batches included). */
-  waiting(): WaitingLane[];
+  /** Nothing is given out until `resume`, in any process that shares the queue; adding goes on. Survives restarts. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** @throws AppError UNAVAILABLE when Redis is away */
+  stats(): QueueStats | Promise<QueueStats>;
+  /** What waits, by signal and tenant (planned batches included). @throws AppError UNAVAILABLE when Redis is away */
+  waiting(): WaitingLane[] | Promise<WaitingLane[]>;
   /** Refuses new entries, makes everything pending durable, ends waiting `take`s with undefined, releases. */
   close(): Promise<void>;
 }

@@ -108,6 +108,8 @@ export class QueueJournal {
         attempt: batch.attempt,
         interruptions: batch.interruptions,
         out: isOut(batch),
+        ...(batch.hasBegun && { begun: true }),
+        ...((batch.isOnTrial || batch.isPoison) && { trial: true }),
       })),
     };
     await this.control(RecordType.plan, encodeControl(record), true, ({ segment }) => {

@@ -44,6 +44,10 @@ export interface PlannedBatch {
   interruptions: number;
   /** Given out when the record was written. */
   out: boolean;
+  /** An insert of it may have begun; missing: not. */
+  begun?: boolean;
+  /** In the middle of a trial, or an earlier process ended in one; missing: not. */
+  trial?: boolean;
 }
 
 export interface PlanRecord {

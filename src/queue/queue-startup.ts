@@ -9,6 +9,7 @@ import { SpaceReserve } from '../journal/space-reserve.js';
 import { BodyPool } from '../memory/body-pool.js';
 import { Backlog } from './backlog.js';
 import { FailedSet } from './failed-set.js';
+import { PauseFlag, StartRate } from './gate.js';
 import { ownerKey } from './lanes.js';
 import { QueueJournal } from './queue-journal.js';
 import { Replay } from './replay.js';
@@ -36,6 +37,8 @@ export interface DiskQueueOptions {
   lazyMs?: number;
   /** Pause after a failure of the disk. */
   retryMs?: number;
+  /** Batches given out in a second. */
+  perSecond?: number;
   fs?: FileSystem;
   /** Wall clock, for the ten minutes of duplicates. */
   nowMs?: () => number;
@@ -50,6 +53,7 @@ const DEFAULTS = {
   maxGroupBytes: 8 * MIB,
   lazyMs: 100,
   retryMs: 250,
+  perSecond: Number.POSITIVE_INFINITY,
   fs: realFileSystem,
   nowMs: Date.now,
   report: () => undefined,
@@ -65,6 +69,8 @@ export interface QueueParts {
   failed: FailedSet;
   seen: SeenBodies;
   reserve: SpaceReserve;
+  pause: PauseFlag;
+  rate: StartRate;
   damaged: number;
   unknown: number;
   /** Start of every batch id made by this process: never used before, by this directory or a copy of it. */
@@ -102,8 +108,23 @@ export async function startQueue(options: DiskQueueOptions): Promise<QueueParts>
   });
   await journal.start();
   const { damaged, unknown } = recovered;
+  const pause = await PauseFlag.load(fs, directory);
+  const rate = new StartRate(settings.perSecond);
   const idPrefix = `${await identity(fs, directory, report)}-${randomBytes(6).toString('hex')}`;
-  return { settings, backlog, ledger, journal, failed, seen, reserve, damaged, unknown, idPrefix };
+  return {
+    settings,
+    backlog,
+    ledger,
+    journal,
+    failed,
+    seen,
+    reserve,
+    pause,
+    rate,
+    damaged,
+    unknown,
+    idPrefix,
+  };
 }
 
 /** Written once with the directory. If it is lost a new one does: ids also carry a number drawn at every start. */
@@ -161,11 +182,15 @@ function restore(
       scope: members[0].meta.scope,
       entries: members.map(({ id }) => entries.get(id)).filter((entry) => entry !== undefined),
       attempt: planned.attempt,
-      interruptions: planned.interruptions + (planned.out ? 1 : 0),
+      interruptions: planned.interruptions + (planned.out && !planned.begun ? 1 : 0),
       holder: undefined,
       dueAtMs: Number.NEGATIVE_INFINITY,
+      givenAtMs: 0,
       planSegment,
       isRecorded: false,
+      hasBegun: planned.begun ?? false,
+      isPoison: planned.trial ?? false,
+      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };

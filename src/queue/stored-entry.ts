@@ -5,7 +5,7 @@ import type { Place } from '../journal/journal.js';
 import { readRecord } from '../journal/record.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import type { Signal } from '../signal.js';
-import { type IngestBatch, REASON_NOT_RECORDED, type Rejections } from './ingest-queue.js';
+import { type IngestBatch, type Rejections, reasonsOf } from './ingest-queue.js';
 import type { EntryMeta } from './queue-records.js';
 
 /** An acknowledged entry: where its record lies, and its body while memory allows. */
@@ -38,10 +38,18 @@ export interface Batch {
   holder: IngestBatch | undefined;
   /** When it may be given out (again), monotonic clock. */
   dueAtMs: number;
+  /** When it was given out last, monotonic. */
+  givenAtMs: number;
   /** The sequence of the segment with its latest plan record; 0: there is none yet. */
   planSegment: number;
   /** The latest plan record says what is known now; false: write one before it is given out. */
   isRecorded: boolean;
+  /** An insert of it may have begun, now or in an earlier process. */
+  hasBegun: boolean;
+  /** A process ended in a trial of it. */
+  isPoison: boolean;
+  /** Its holder tries whether it can be worked on. */
+  isOnTrial: boolean;
   /** A record that replaces it is on its way: no later plan record may name it. */
   isSplitting: boolean;
   /** A try to fail it may have left files in the failed set, which must be gone before it ends in another way. */
@@ -55,8 +63,8 @@ export function storedEntry(
   body?: Uint8Array,
 ): StoredEntry {
   const { id, meta, bodyBytes, place } = source;
-  const { signal, scope, receivedAtMs, addedAtMs, retentionDays, items, rejected } = meta;
-  const reasons = meta.reasons ?? (rejected > 0 ? { [REASON_NOT_RECORDED]: rejected } : undefined);
+  const { signal, scope, receivedAtMs, addedAtMs, retentionDays, items } = meta;
+  const reasons = reasonsOf(meta);
   return {
     id,
     signal,

@@ -3,8 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { DiskIngestQueue } from '../../src/queue/disk-ingest-queue.js';
-import type { IngestBatch, IngestEntry, TakeLimits } from '../../src/queue/ingest-queue.js';
+import type { IngestBatch, IngestEntry, IngestQueue, TakeLimits } from '../../src/queue/ingest-queue.js';
 import type { Signal } from '../../src/signal.js';
 
 export const MIB = 1024 * 1024;
@@ -39,7 +38,7 @@ export function entryOf(
 
 /** The next batch, or undefined when nothing comes within `patienceMs`. */
 export async function takeSoon(
-  queue: DiskIngestQueue,
+  queue: IngestQueue,
   options: { signal?: Signal; limits?: Partial<TakeLimits>; patienceMs?: number } = {},
 ): Promise<IngestBatch | undefined> {
   const { signal = 'traces', limits, patienceMs = 100 } = options;
@@ -57,9 +56,9 @@ export async function textsOf(batch: IngestBatch | undefined): Promise<string[]>
 }
 
 /** Takes and finishes everything; returns the texts of all bodies. */
-export async function drain(queue: DiskIngestQueue, signal: Signal = 'traces'): Promise<string[]> {
+export async function drain(queue: IngestQueue, signal: Signal = 'traces'): Promise<string[]> {
   const texts: string[] = [];
-  while (queue.stats().waitingItems[signal] > 0) {
+  while ((await queue.stats()).waitingItems[signal] > 0) {
     const batch = await takeSoon(queue, { signal, patienceMs: 2000 });
     if (!batch) break;
     texts.push(...(await textsOf(batch)));

@@ -11,7 +11,7 @@ export interface RedisServer {
   url: string;
   /** Ends it at once. */
   kill(): Promise<void>;
-  /** Starts it again on the same port; empty, unless it keeps a file. */
+  /** Starts it again on the same port: empty, or with what its append-only file has. */
   start(): Promise<void>;
   /** Stops it in its tracks: connections stay open, nothing is answered. */
   freeze(): void;
@@ -36,8 +36,13 @@ function accepts(port: number): Promise<boolean> {
 /** Keeps what it has, as a Redis with jobs in it has to. */
 export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
-/** Starts a Redis with further options. @throws Error saying what to install when there is none on this machine */
-export async function startRedis(more: readonly string[] = []): Promise<RedisServer> {
+/**
+ * Starts a Redis.
+ *
+ * @param settings more of its options, such as `--appendonly yes`
+ * @throws Error saying what to install when there is none on this machine
+ */
+export async function startRedis(...settings: string[]): Promise<RedisServer> {
   const folders = (process.env.PATH ?? '').split(':');
   const program = folders
     .map((folder) => join(folder, 'redis-server'))
@@ -47,7 +52,17 @@ export async function startRedis(more: readonly string[] = []): Promise<RedisSer
   const port = await freePort();
   let child: ChildProcess;
   const start = async () => {
-    const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...more];
+    const options = [
+      '--port',
+      String(port),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      folder,
+      '--save',
+      '',
+      ...settings,
+    ];
     child = spawn(program, options, { cwd: folder, stdio: 'ignore' });
     for (const deadline = Date.now() + START_TIMEOUT_MS; !(await accepts(port)); await sleep(20)) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error('Redis did not start');

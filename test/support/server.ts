@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { call, getJson } from './http.js';
@@ -148,6 +148,18 @@ export class Server {
     }
     program.child.kill('SIGKILL');
     throw new StartFailed(await program.exited, program.output);
+  }
+
+  /** Starts one whose worker takes nothing, until the next start. */
+  static async startIdle(dataDir: string, env: Record<string, string> = {}): Promise<Server> {
+    const flag = join(dataDir, 'queue', 'paused');
+    mkdirSync(dirname(flag), { recursive: true });
+    writeFileSync(flag, '\n');
+    try {
+      return await Server.start(dataDir, env);
+    } finally {
+      rmSync(flag);
+    }
   }
 
   get pid(): number {

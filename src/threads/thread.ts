@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
+import { reachBody } from '../failpoints.js';
 import type { CheckResult } from '../otlp/check.js';
 import type {
   CheckedBody,
@@ -42,6 +43,11 @@ export class TranscodeThread {
   /** Writes a batch as one Native block into `file`. The bodies are not read any more when this settles. */
   transcode(request: Omit<Extract<ThreadRequest, { kind: 'transcode' }>, 'kind'>): Promise<NativeFile> {
     return this.ask<NativeFile>({ kind: 'transcode', ...request });
+  }
+
+  /** Requests that it has not answered. */
+  get load(): number {
+    return this.pending.size;
   }
 
   /** Ends the thread; what is pending fails. */
@@ -92,5 +98,74 @@ export class TranscodeThread {
       // Not a passing fault: what was in the thread may be what took it down, so it counts as a try.
       pending.reject(new Error(`The ${this.name} thread was lost: ${cause.message}`, { cause }));
     }
+  }
+}
+
+type TranscodeRequest = Parameters<TranscodeThread['transcode']>[0];
+
+/** Threads that make batches, one for each core beside the main thread's. */
+export class TranscodePool {
+  private readonly threads: readonly TranscodeThread[];
+  private readonly working = new Set<Promise<unknown>>();
+  /** Has the threads for itself, once the others are through. */
+  private alone: Promise<unknown> | undefined;
+
+  constructor(
+    readonly size: number,
+    name: string,
+    maxHeapMb: number,
+  ) {
+    this.threads = Array.from({ length: size }, (_, i) => new TranscodeThread(`${name}-${i + 1}`, maxHeapMb));
+  }
+
+  /** As `TranscodeThread.transcode`, on the one that has the least to do. */
+  async transcode(request: TranscodeRequest): Promise<NativeFile> {
+    while (this.alone) await this.alone.catch(() => undefined);
+    const working = this.run(request);
+    this.working.add(working);
+    try {
+      return await working;
+    } finally {
+      this.working.delete(working);
+    }
+  }
+
+  /**
+   * The same while nothing else is transcoded in this process: if it ends, it was this.
+   *
+   * @param note is told just before and just after
+   */
+  async transcodeAlone(
+    request: TranscodeRequest,
+    note: (isRunning: boolean) => Promise<void>,
+  ): Promise<NativeFile> {
+    while (this.alone) await this.alone.catch(() => undefined);
+    const alone = this.tryOut(request, note);
+    this.alone = alone;
+    try {
+      return await alone;
+    } finally {
+      this.alone = undefined;
+    }
+  }
+
+  private async tryOut(
+    request: TranscodeRequest,
+    note: (isRunning: boolean) => Promise<void>,
+  ): Promise<NativeFile> {
+    await Promise.allSettled(this.working);
+    // So that it does not last as long as the start of a thread.
+    await this.run({ ...request, entries: [] });
+    await note(true);
+    try {
+      return await this.run(request);
+    } finally {
+      await note(false);
+    }
+  }
+
+  private async run(request: TranscodeRequest): Promise<NativeFile> {
+    for (const { body } of request.entries) reachBody(body);
+    return this.threads.reduce((a, b) => (b.load < a.load ? b : a)).transcode(request);
   }
 }

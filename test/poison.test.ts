@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { after, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { countRows } from './support/engine.js';
+import { logRecord, requestOf } from './support/items.js';
+import { encode, sendOtlp } from './support/otlp-client.js';
+import { makeDataDir, Server, StartFailed } from './support/server.js';
+
+/** Halving three requests, each time by a death, and finding the one out. */
+const MAX_DEATHS = 8;
+const MAX_WAIT_MS = 30_000;
+
+let running: Server | undefined;
+after(() => running?.kill());
+
+it('a body that kills the process is set aside, and what came with it is stored once', async () => {
+  const dataDir = makeDataDir();
+  const server = await Server.startIdle(dataDir);
+  running = server;
+  for (const marker of ['good-1', 'poison-body', 'good-2']) {
+    const body = encode('logs', 'protobuf', requestOf('logs', [logRecord(marker)]));
+    assert.equal((await sendOtlp(server.otlp, 'logs', 'protobuf', body)).status, 200);
+  }
+  await server.kill();
+  /** Whether it dies of it; else the body is set aside and the others are stored. */
+  const dies = async (): Promise<boolean> => {
+    try {
+      running = await Server.start(dataDir, { FAILPOINT: 'poison-body' });
+      for (const deadline = Date.now() + MAX_WAIT_MS; running.program.isRunning; await sleep(20)) {
+        const { failedEntries, waitingEntries } = await running.queue();
+        if (failedEntries === 1 && waitingEntries === 0) return false;
+        assert.ok(Date.now() < deadline, `${waitingEntries} wait, ${failedEntries} failed`);
+      }
+      return true;
+    } catch (error) {
+      // It can die before it listens, or while it is asked.
+      if (error instanceof assert.AssertionError) throw error;
+      if (!(error instanceof StartFailed)) await running?.program.exited;
+      return true;
+    }
+  };
+  let deaths = 0;
+  for (; await dies(); deaths++) assert.ok(deaths < MAX_DEATHS, `it died ${deaths} times`);
+  assert.ok(deaths >= 3);
+  await running?.stop();
+  assert.equal(await countRows(dataDir, 'logs'), 2);
+  console.log(`# poison: the process died ${deaths} times of it`);
+});
