@@ -12,6 +12,7 @@ Usage: telemetryflow [command]
   verify-otlp    send every OTLP field to a running server, read it back, compare
   keys           make, list and revoke API keys
   users          reset a user's password
+  queues         show the queues of a running server, live; pause, resume, retry
   version        print the version
 `;
 
@@ -73,6 +74,8 @@ async function main(): Promise<void> {
     case 'keys':
     case 'users':
       return (await import('./commands/access.js')).accessCommand(loadConfig(), command, args);
+    case 'queues':
+      return (await import('./commands/queues.js')).queuesCommand(loadConfig(), args);
     case 'version':
     case '--version':
       return console.log(VERSION);

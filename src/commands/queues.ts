@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import type { Config } from '../config.js';
+import { StartupError } from '../errors.js';
+import type { QueueAnswer } from '../monitoring/queues.schema.js';
+import { type Call, withServer } from './running-server.js';
+import { table } from './table.js';
+
+export const QUEUES_USAGE = `telemetryflow queues [--once] [--every 2] [--url http://host:3000] [--key <key>]
+telemetryflow queues pause|resume|retry-failed <queue>
+
+Shows the queues of the running server, again every 2 seconds until Ctrl+C, or once where the output is no terminal. The server is the one
+of DATA_DIR, or --url; without --key the command makes itself a key through DATABASE_URL or DATA_DIR.
+`;
+
+const ACTIONS = ['pause', 'resume', 'retry-failed'];
+const CLEAR = '\u001b[H\u001b[2J';
+
+const usage = (problem: string) => new StartupError(`${problem}\n\n${QUEUES_USAGE}`);
+
+/**
+ * `telemetryflow queues ...`
+ *
+ * @throws StartupError when it is not used as `QUEUES_USAGE` says, or no server answers
+ */
+export async function queuesCommand(config: Config, args: string[]): Promise<void> {
+  const { values, positionals } = parse(args);
+  const everySeconds = Number(values.every ?? 2);
+  if (!(everySeconds >= 0.2 && everySeconds <= 3600))
+    throw usage(`--every ${values.every}: 0.2 to 3600 seconds`);
+  const [action, queue, more] = positionals;
+  if (action !== undefined && (!ACTIONS.includes(action) || queue === undefined || more !== undefined))
+    throw usage(`Unexpected: ${positionals.join(' ')}`);
+  const { url, key } = values;
+  await withServer(config, { url, key }, ['admin'], async (call) => {
+    if (action === undefined) await show(call, values.once ?? !process.stdout.isTTY, everySeconds * 1000);
+    else console.log(JSON.stringify(await call('POST', `/queues/${encodeURIComponent(queue)}/${action}`)));
+  });
+}
+
+function parse(args: string[]) {
+  const text = { type: 'string' } as const;
+  const options = { once: { type: 'boolean' }, every: text, url: text, key: text } as const;
+  try {
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    throw usage((error as Error).message);
+  }
+}
+
+async function show(call: Call, once: boolean, everyMs: number): Promise<void> {
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  while (!stopping.signal.aborted) {
+    const { data } = await call<{ data: QueueAnswer[] }>('GET', '/queues');
+    console.log(`${once ? '' : CLEAR}${queueLines(data).join('\n')}`);
+    if (once) return;
+    await sleep(everyMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+  }
+}
+
+const shown = (value: number | null, digits = 0) => (value === null ? '-' : value.toFixed(digits));
+
+/** The figures as a table, and under it what is to be done. */
+export function queueLines(queues: readonly QueueAnswer[]): string[] {
+  const head = [
+    'QUEUE',
+    'WAITING',
+    'ACTIVE',
+    'DELAYED',
+    'DONE',
+    'FAILED',
+    'JOBS/S',
+    'AVG MS',
+    'OK %',
+    'LAG MS',
+    'HEALTH',
+  ];
+  const rows = queues.map((queue) => [
+    queue.name,
+    String(queue.waiting),
+    String(queue.active),
+    String(queue.delayed),
+    String(queue.completed),
+    String(queue.failed),
+    shown(queue.jobs_per_second, 1),
+    shown(queue.average_ms, 1),
+    shown(queue.success_percent, 1),
+    shown(queue.lag_ms),
+    queue.health,
+  ]);
+  const advice = queues.flatMap(({ name, advice: lines }) => lines.map((line) => `${name}: ${line}`));
+  return [...table([head, ...rows]), ...(advice.length > 0 ? ['', ...advice] : [])];
+}
