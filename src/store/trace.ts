@@ -45,15 +45,16 @@ export async function readTrace(
 ): Promise<Trace> {
   const asking = new Asking(clickhouse, signal);
   const spans: Span[] = [];
-  let more = true;
+  const steps = await stepsOf(scope, asking, traceId, range);
+  let more = steps !== undefined;
   while (more && spans.length < MAX_TRACE_SPANS) {
     // A slice begins at the time of the last span given, after the spans of that time that were given already.
     const last = spans.at(-1)?.start_time_unix_nano;
     const given =
       last === undefined ? 0 : spans.length - 1 - spans.findLastIndex((s) => s.start_time_unix_nano !== last);
     const where = new Where(scope).withinSteps({
-      fromNs: last ? BigInt(last) : range.fromNs,
-      toNs: range.toNs,
+      fromNs: last ? BigInt(last) : steps!.fromNs,
+      toNs: steps!.toNs,
     });
     where.and(`trace_id = toFixedString(unhex(${where.bind('String', traceId)}), 16)`);
     const rows = await asking.rows<SpanRow>(sliceStatement(where, given), where);
@@ -62,6 +63,31 @@ export async function readTrace(
   }
   if (spans.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
   return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial: more }) };
+}
+
+const STEP_NS = 300_000_000_000n;
+
+/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
+async function stepsOf(
+  scope: Scope,
+  asking: Asking,
+  traceId: string,
+  range: TimeRange,
+): Promise<TimeRange | undefined> {
+  const where = new Where(scope);
+  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
+  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
+    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
+FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
+    where,
+  );
+  if (steps === '0') return undefined;
+  const fromNs = BigInt(first) * 1_000_000_000n;
+  const toNs = BigInt(last) * 1_000_000_000n + STEP_NS;
+  return {
+    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
+    toNs: toNs < range.toNs ? toNs : range.toNs,
+  };
 }
 
 function sliceStatement(where: Where, offset: number): string {
