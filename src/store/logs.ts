@@ -89,17 +89,20 @@ export function restrictLogs(where: Where, question: Omit<LogQuestion, 'order'>)
 }
 
 /**
- * A word is a whole word: `pay` is not in "payment". Words of ASCII are looked up in the text index on lower(body), whose
- * tokens are runs of letters and digits; what stands between them has to stand there in the body, too.
+ * A word is a whole word: `pay` is not in "payment", `pay*` and `*aym*` are. Whole words of ASCII are looked up in the text
+ * index on lower(body), whose tokens are runs of letters and digits; what stands between them has to stand there in the
+ * body, too. Everything else is searched for in every body of the range.
  */
 function holds(where: Where, { text, negated }: SearchTerm): string {
-  const isAscii = /^[\x20-\x7e]*$/.test(text);
-  const words = isAscii ? (text.toLowerCase().match(/[a-z0-9]+/g) ?? []) : [];
+  const isPart = /^\*[^*]|[^*]\*$/.test(text);
+  const needle = isPart ? text.replace(/^\*|\*$/g, '') : text;
+  const isAscii = /^[\x20-\x7e]*$/.test(needle);
+  const words = isAscii && !isPart ? (needle.toLowerCase().match(/[a-z0-9]+/g) ?? []) : [];
   const conditions = words.map((word) => `hasToken(lower(body), ${where.bind('String', word)})`);
-  if (words.length !== 1 || words[0].length !== text.length) {
+  if (words.length !== 1 || words[0].length !== needle.length) {
     // The ASCII search is several times as fast, and right for every ASCII needle.
     const search = isAscii ? 'positionCaseInsensitive' : 'positionCaseInsensitiveUTF8';
-    conditions.push(`${search}(body, ${where.bind('String', text)}) > 0`);
+    conditions.push(`${search}(body, ${where.bind('String', needle)}) > 0`);
   }
   return `${negated ? 'NOT ' : ''}(${conditions.join(' AND ')})`;
 }
