@@ -1,7 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from 'chdb';
+import { readMigrations } from '../src/connections/migration-files.js';
+import { splitStatements } from '../src/connections/sql-text.js';
 import { Transcoder } from '../src/transcode/transcoder.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { makeLogsBody, makeMetricsBody, makeTracesBody } from '../test/support/otlp-bodies.js';
@@ -12,8 +14,8 @@ const BATCHES = 6;
 const BODIES_PER_BATCH = 100;
 const dir = mkdtempSync(join(tmpdir(), 'telemetryflow-engine-'));
 const session = new Session(join(dir, 'clickhouse'));
-const migration = readFileSync(join(PACKAGE_ROOT, 'migrations', 'clickhouse', '001_telemetry.sql'), 'utf8');
-for (const statement of migration.split(/;\s*$/m)) if (statement.trim()) await session.queryAsync(statement);
+for (const { sql } of await readMigrations(join(PACKAGE_ROOT, 'migrations', 'clickhouse')))
+  for (const statement of splitStatements(sql)) await session.queryAsync(statement);
 
 const cpu = () => {
   const { user, system } = process.cpuUsage();
@@ -39,7 +41,7 @@ for (const signal of ['traces', 'logs', 'metrics'] as const) {
     await session.queryAsync(
       `INSERT INTO telemetry_${signal} (organization_id, workspace_id, tenant_id, ${columns})
        SELECT 'o', 'w', 't', ${columns} FROM file('${path}', Native, '${block.structure.replaceAll("'", "\\'")}')
-       SETTINGS max_threads = 1, max_insert_threads = 1, min_insert_block_size_rows = 10000000, min_insert_block_size_bytes = 0`,
+       SETTINGS max_threads = 1, max_insert_threads = 1, materialize_skip_indexes_on_insert = 0, min_insert_block_size_rows = 10000000, min_insert_block_size_bytes = 0`,
     );
     used += cpu() - before;
     rows += block.rows;

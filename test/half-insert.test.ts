@@ -33,7 +33,7 @@ describe('kill -9 within an insert', { concurrency: false }, () => {
     return lines.filter((line) => line.startsWith('1\t')).map((line) => line.split('\t')[1]);
   }
 
-  for (const table of ['telemetry_traces', 'test_counts_traces']) {
+  for (const table of ['telemetry_traces', 'test_counts_traces', 'mv_service_list']) {
     it(`between noting a part of ${table} and its commit: the rest is inserted after the restart, once`, async () => {
       const dataDir = makeDataDir();
       running = await Server.start(dataDir);

@@ -144,6 +144,9 @@ export const INSERT_SETTINGS = {
   async_insert: 0,
   deduplicate_blocks_in_dependent_materialized_views: 1,
   insert_deduplicate: 1,
+  // The first merge writes a part's skip indexes. At insert they would cost as much again as the rows themselves, for at
+  // most nine parts of a day that no merge has taken yet (docs/decisions/indexes.md).
+  materialize_skip_indexes_on_insert: 0,
   max_insert_threads: 1,
   max_threads: 1,
   min_insert_block_size_bytes: 0,

@@ -103,6 +103,13 @@ describe('Log search', () => {
     ]);
     assert.deepEqual(await bodies({ terms: [term('ärger')] }), ['Größe der Bestellung: ÄRGER']);
     assert.deepEqual(await bodies({ terms: [term('100%')] }), []);
+    assert.deepEqual(await bodies({ terms: [term('aymen')] }), []);
+    const whole = await bodies({ terms: [term('payment')] });
+    assert.ok(whole.length > 0);
+    for (const part of ['payme*', '*ayment', '*AYMEN*']) {
+      assert.deepEqual(await bodies({ terms: [term(part)] }), whole, part);
+    }
+    assert.deepEqual(await bodies({ terms: [term('payment'), term('*aymen*', true)] }), []);
   });
 
   it('filters by service, severity name, least severity and ids', async () => {

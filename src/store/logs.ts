@@ -8,7 +8,7 @@ import { restrictByAttributes, TELEMETRY_TABLES, type Where } from './statement.
 import { type OrderedRow, readTimeOrdered } from './time-ordered.js';
 import { type Attributes, decodeAttributes, decodeValue, hexId, type Json, nanosToIso } from './values.js';
 
-/** A text that the body must hold, or must not; compared without regard to case. */
+/** Words that the body must hold, or must not, next to each other; compared without regard to case. */
 export interface SearchTerm {
   text: string;
   negated: boolean;
@@ -84,12 +84,27 @@ export function restrictLogs(where: Where, question: Omit<LogQuestion, 'order'>)
     where.and(`span_id = toFixedString(unhex(${where.bind('String', question.spanId)}), 8)`);
   if (question.severities.length > 0) where.and(severityIn(where, question.severities));
   if (question.minSeverity !== undefined) where.and(severityAtLeast(where, question.minSeverity));
-  for (const { text, negated } of question.terms) {
-    // The ASCII search is several times as fast, and right for every ASCII needle.
-    const search = /^[\x20-\x7e]*$/.test(text) ? 'positionCaseInsensitive' : 'positionCaseInsensitiveUTF8';
-    where.and(`${search}(body, ${where.bind('String', text)}) ${negated ? '=' : '>'} 0`);
-  }
+  for (const term of question.terms) where.and(holds(where, term));
   restrictByAttributes(where, question.attributes);
+}
+
+/**
+ * A word is a whole word: `pay` is not in "payment", `pay*` and `*aym*` are. Whole words of ASCII are looked up in the text
+ * index on lower(body), whose tokens are runs of letters and digits; what stands between them has to stand there in the
+ * body, too. Everything else is searched for in every body of the range.
+ */
+function holds(where: Where, { text, negated }: SearchTerm): string {
+  const isPart = /^\*[^*]|[^*]\*$/.test(text);
+  const needle = isPart ? text.replace(/^\*|\*$/g, '') : text;
+  const isAscii = /^[\x20-\x7e]*$/.test(needle);
+  const words = isAscii && !isPart ? (needle.toLowerCase().match(/[a-z0-9]+/g) ?? []) : [];
+  const conditions = words.map((word) => `hasToken(lower(body), ${where.bind('String', word)})`);
+  if (words.length !== 1 || words[0].length !== needle.length) {
+    // The ASCII search is several times as fast, and right for every ASCII needle.
+    const search = isAscii ? 'positionCaseInsensitive' : 'positionCaseInsensitiveUTF8';
+    conditions.push(`${search}(body, ${where.bind('String', needle)}) > 0`);
+  }
+  return `${negated ? 'NOT ' : ''}(${conditions.join(' AND ')})`;
 }
 
 /** A known name means its band of numbers as well as the text: senders spell the text as they like, or leave it out. */

@@ -61,10 +61,10 @@ export class Where {
    * only when the condition names the same expression.
    */
   withinSteps(range: TimeRange): this {
-    const step = (ns: bigint) =>
-      `toStartOfFiveMinutes(${this.bindTime(ns < LAST_STEP_NS ? ns : LAST_STEP_NS)})`;
-    return this.and(`toStartOfFiveMinutes(timestamp) >= ${step(range.fromNs)}`)
-      .and(`toStartOfFiveMinutes(timestamp) <= ${step(range.toNs)}`)
+    return this.and(
+      `toStartOfFiveMinutes(timestamp) >= ${this.bindStep('toStartOfFiveMinutes', range.fromNs)}`,
+    )
+      .and(`toStartOfFiveMinutes(timestamp) <= ${this.bindStep('toStartOfFiveMinutes', range.toNs)}`)
       .within(range);
   }
 
@@ -72,6 +72,16 @@ export class Where {
   withinAlso(range: TimeRange): Where {
     const other = new Where(this.scope, this.params);
     return other.withinSteps(range);
+  }
+
+  /** The step, five minutes or an hour, that a point in time lies in. */
+  bindStep(stepOf: 'toStartOfFiveMinutes' | 'toStartOfHour', unixNano: bigint): string {
+    return `${stepOf}(${this.bindTime(unixNano < LAST_STEP_NS ? unixNano : LAST_STEP_NS)})`;
+  }
+
+  /** The tenant as one number, as `trace_steps` has it. */
+  tenantKey(): string {
+    return 'cityHash64({p0:String}, {p1:String}, {p2:String})';
   }
 
   toString(): string {

@@ -64,6 +64,7 @@ export class TraceReading {
   private readonly asking: Asking;
   private first: Span | undefined;
   private last: Span | undefined;
+  private isNarrowed = false;
   /** How many spans up to the last one begin with it: the next slice begins at their time, after them. */
   private sameTime = 0;
   private count = 0;
@@ -75,7 +76,7 @@ export class TraceReading {
     private readonly scope: Scope,
     clickhouse: ClickHouse,
     private readonly traceId: string,
-    private readonly range: TimeRange,
+    private range: TimeRange,
     signal?: AbortSignal,
   ) {
     this.asking = new Asking(clickhouse, signal);
@@ -83,6 +84,7 @@ export class TraceReading {
 
   /** The next 2,000 spans at most. @throws AppError as `Asking.rows` does */
   async next(): Promise<Span[]> {
+    if (!(await this.narrow())) return [];
     const fromNs = this.last ? BigInt(this.last.start_time_unix_nano) : this.range.fromNs;
     const where = new Where(this.scope).withinSteps({ fromNs, toNs: this.range.toNs });
     where.and(`trace_id = toFixedString(unhex(${where.bind('String', this.traceId)}), 16)`);
@@ -91,6 +93,16 @@ export class TraceReading {
     const spans = rows.slice(0, SLICE_SPANS).map(decodeSpan);
     this.take(spans);
     return spans;
+  }
+
+  /** Looks up where the trace lies, before the first slice; false when it is nowhere. */
+  private async narrow(): Promise<boolean> {
+    if (this.isNarrowed) return true;
+    const steps = await stepsOf(this.scope, this.asking, this.traceId, this.range);
+    this.isNarrowed = steps !== undefined;
+    this.hasMore = this.isNarrowed;
+    this.range = steps ?? this.range;
+    return this.isNarrowed;
   }
 
   /** Counts spans that were read before, by another reading, as read. */
@@ -129,6 +141,31 @@ export class TraceReading {
   meta(partialReason?: string): Meta {
     return this.asking.cost.meta(partialReason);
   }
+}
+
+const STEP_NS = 300_000_000_000n;
+
+/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
+async function stepsOf(
+  scope: Scope,
+  asking: Asking,
+  traceId: string,
+  range: TimeRange,
+): Promise<TimeRange | undefined> {
+  const where = new Where(scope);
+  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
+  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
+    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
+FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
+    where,
+  );
+  if (steps === '0') return undefined;
+  const fromNs = BigInt(first) * 1_000_000_000n;
+  const toNs = BigInt(last) * 1_000_000_000n + STEP_NS;
+  return {
+    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
+    toNs: toNs < range.toNs ? toNs : range.toNs,
+  };
 }
 
 function sliceStatement(where: Where, offset: number): string {
