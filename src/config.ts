@@ -3,6 +3,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { StartupError } from './errors.js';
+import type { QueueName, QueueNumbers } from './queue-numbers.js';
 import { ROLES, SETTINGS, type Setting } from './settings.js';
 
 export type SettingName = keyof typeof SETTINGS;
@@ -108,6 +109,15 @@ export function describeConfig(env: Env = process.env): string {
     })
     .join('\n');
 }
+
+/** The numbers of all queues. */
+export const allQueueNumbers = (config: Config): Readonly<Record<QueueName, QueueNumbers>> => ({
+  'otlp-ingestion': config.QUEUE_OTLP_INGESTION,
+  'alert-evaluation': config.QUEUE_ALERT_EVALUATION,
+  aggregation: config.QUEUE_AGGREGATION,
+  notification: config.QUEUE_NOTIFICATION,
+  cleanup: config.QUEUE_CLEANUP,
+});
 
 /** Injection token of the settings. */
 export const CONFIG = Symbol('CONFIG');

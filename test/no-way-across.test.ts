@@ -126,7 +126,9 @@ describe('No way across', { concurrency: false }, () => {
     );
     const expected = Object.entries(ROUTES).map(([operation, { takes }]) => [operation, takes]);
     assert.deepEqual(described.sort(), expected.sort());
-    const withoutThing = guarded().filter(([operation, { of }]) => operation.includes('{') && !of);
+    const withoutThing = guarded().filter(
+      ([operation, { of, operators }]) => operation.includes('{') && !of && !operators,
+    );
     assert.deepEqual(withoutThing, [], 'a path with an id says whose');
   });
 
@@ -165,6 +167,23 @@ describe('No way across', { concurrency: false }, () => {
       assert.equal(viewer.status, 403, `${operation}: ${viewer.body}`);
       const key = await ask(server, operation, row, bearer(house.ours.key), row.of && ids[row.of]);
       assert.equal(key.status, 403, `${operation}: ${key.body}`);
+    }
+  });
+
+  it('what is the program’s own is for its operators alone', async () => {
+    for (const [operation, row] of routes(({ operators }) => operators)) {
+      for (const headers of [house.theirs.owner, bearer(house.theirs.key)]) {
+        const answer = await ask(server, operation, row, headers, 'aggregation');
+        assert.equal(answer.status, 403, `${operation}: ${answer.body}`);
+      }
+    }
+    const pause = { 'post /api/v1/queues/{name}/pause': 'paused', 'post /api/v1/queues/{name}/resume': 'ok' };
+    for (const [operation, health] of Object.entries(pause)) {
+      const done = await ask(server, operation, ROUTES[operation], bearer(house.ours.key), 'aggregation');
+      assert.equal(done.status, 200, `${operation}: ${done.body}`);
+      const path = 'get /api/v1/queues/{name}';
+      const { body } = await ask(server, path, ROUTES[path], bearer(house.ours.key), 'aggregation');
+      assert.equal(JSON.parse(body.toString()).health, health);
     }
   });
 
@@ -254,7 +273,7 @@ describe('No way across', { concurrency: false }, () => {
     const { ours, theirs, sibling } = house;
     const { tenant, key, trace, channel } = ours.ids;
     for (const [operation, row] of guarded()) {
-      if (operation.includes('{') || !operation.startsWith('get ')) continue;
+      if (operation.includes('{') || !operation.startsWith('get ') || row.operators) continue;
       // Refusals are on record with the path that was asked for: the ids in it are the asker's own words.
       const query = operation.endsWith('/audit') ? 'result=ok' : row.data && row.query;
       const idsShown = async (headers: Headers, ids: string[]) => {

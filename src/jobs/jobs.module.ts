@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { Global, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { CONFIG, type Config } from '../config.js';
+import { allQueueNumbers, CONFIG, type Config } from '../config.js';
 import { DiskJobQueues } from '../disk-jobs/disk-jobs.js';
 import type { JournalReport } from '../journal/report.js';
 import { LOGGER } from '../log.js';
 import { BullMqJobs } from './bullmq-jobs.js';
 import { RedisDurability } from './bullmq-redis.js';
 import { JobHandlers } from './job-handlers.js';
-import { type AllQueueNumbers, JOB_QUEUES, type JobQueues } from './job-queue.js';
+import { JOB_QUEUES, type JobQueues } from './job-queue.js';
 
 /** Redis database of the queues, unless the URL names one. */
 const JOBS_DATABASE = 2;
@@ -19,17 +19,9 @@ interface OpenJobs {
 }
 const OPEN_JOBS = Symbol('OPEN_JOBS');
 
-const numbersOf = (config: Config): AllQueueNumbers => ({
-  'otlp-ingestion': config.QUEUE_OTLP_INGESTION,
-  'alert-evaluation': config.QUEUE_ALERT_EVALUATION,
-  aggregation: config.QUEUE_AGGREGATION,
-  notification: config.QUEUE_NOTIFICATION,
-  cleanup: config.QUEUE_CLEANUP,
-});
-
 /** @throws StartupError when Redis answers and may lose jobs; one that is away is looked at when it is there */
 async function openJobs(config: Config, log: Logger): Promise<OpenJobs> {
-  const numbers = numbersOf(config);
+  const numbers = allQueueNumbers(config);
   if (config.REDIS_URL === undefined) {
     const directory = join(config.DATA_DIR, 'jobs');
     const report = (event: JournalReport) => log.warn(event, 'jobs');

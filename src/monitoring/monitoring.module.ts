@@ -1,7 +1,10 @@
-import { Global, Module } from '@nestjs/common';
+import { Global, Inject, Module, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { CacheService } from '../cache/cache.service.js';
+import { allQueueNumbers, CONFIG, type Config } from '../config.js';
+import { JOB_QUEUES, type JobQueues } from '../jobs/job-queue.js';
 import { BodyPool } from '../memory/body-pool.js';
+import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { registerBodyMemory } from './body-memory.js';
 import { CacheController } from './cache.controller.js';
 import { registerCacheMetrics } from './cache-metrics.js';
@@ -9,10 +12,12 @@ import { registerEventLoopLag } from './event-loop-lag.js';
 import { HealthController } from './health.controller.js';
 import { IngestCounters } from './ingest-counters.js';
 import { MetricsController } from './metrics.controller.js';
+import { QueueFigures } from './queue-figures.js';
+import { QueuesController } from './queues.controller.js';
 
 @Global()
 @Module({
-  controllers: [HealthController, MetricsController, CacheController],
+  controllers: [HealthController, MetricsController, CacheController, QueuesController],
   providers: [
     {
       provide: Registry,
@@ -34,7 +39,26 @@ import { MetricsController } from './metrics.controller.js';
       inject: [Registry],
       useFactory: (registry: Registry) => new IngestCounters(registry),
     },
+    {
+      provide: QueueFigures,
+      inject: [JOB_QUEUES, INGEST_QUEUE, CONFIG],
+      useFactory: (jobs: JobQueues, ingest: IngestQueue, config: Config) =>
+        new QueueFigures(jobs, ingest, allQueueNumbers(config)),
+    },
   ],
   exports: [Registry, IngestCounters],
 })
-export class MonitoringModule {}
+export class MonitoringModule implements OnApplicationBootstrap, OnModuleDestroy {
+  constructor(
+    @Inject(QueueFigures) private readonly queues: QueueFigures,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    if (this.config.TF_ROLES.has('api')) this.queues.start();
+  }
+
+  onModuleDestroy(): void {
+    this.queues.stop();
+  }
+}

@@ -20,6 +20,8 @@ export interface Row {
   data?: 'items' | 'sums';
   /** Its answer does not end by itself. */
   endless?: true;
+  /** It is the program's own, and for admins of the organization that the first start made alone. */
+  operators?: true;
   /** It answers with the program's own figures, in which no id of anything is. */
   figures?: true;
 }
@@ -114,6 +116,12 @@ export const ROUTES: Readonly<Record<string, Row>> = {
 
   'get /api/v1/cache': { takes: 'admin', figures: true },
   'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },
+
+  'get /api/v1/queues': { takes: 'admin', operators: true },
+  'get /api/v1/queues/{name}': { takes: 'admin', operators: true },
+  'post /api/v1/queues/{name}/pause': { takes: 'admin', operators: true },
+  'post /api/v1/queues/{name}/resume': { takes: 'admin', operators: true },
+  'post /api/v1/queues/{name}/retry-failed': { takes: 'admin', operators: true, body: {} },
 
   'get /api/v1/auth/me': { takes: 'read' },
   'post /api/v1/auth/logout': { takes: 'read' },
