@@ -219,10 +219,13 @@ export class JobsModel {
     const isSound = !this.hadFaults;
     this.life++;
     await Promise.allSettled(this.pending);
+    const before = new Map(this.done);
     await this.open();
     if (!isSound) return;
-    for (const id of this.done.keys()) {
+    for (const [id, times] of before) {
       const job = await this.queues.find('cleanup', id);
+      // Given back by the close and done again since: that is not on the disk yet.
+      if (this.done.get(id) !== times) continue;
       if (job === undefined || job.state === 'completed') this.settled.add(id);
     }
   }
