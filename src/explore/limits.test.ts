@@ -94,9 +94,9 @@ describe('A question that is too big', () => {
   }
 
   it('is refused with the limit that it hit and what to narrow, not answered with less', async () => {
-    const grouping = '/services';
+    const scanning = `/logs?${new URLSearchParams({ q: '*nowhere*' })}`;
     const cases = [
-      [{ maxRows: 1000 }, grouping, /too many rows/],
+      [{ maxRows: 1000 }, scanning, /too many rows/],
       [{ maxMemoryBytes: 200_000 }, slow(20), /too much memory/],
       [{ maxSeconds: 0.01 }, slow(20), /took too long|take too long/],
     ] as const;
