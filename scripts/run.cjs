@@ -87,7 +87,7 @@ function test(wanted, args) {
   run(process.execPath, [
     '--enable-source-maps',
     '--test',
-    '--test-concurrency=2',
+    '--test-concurrency=3',
     '--test-timeout=600000',
     ...files,
   ]);

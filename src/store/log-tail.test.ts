@@ -64,7 +64,7 @@ describe('A tail of the log', () => {
   });
 
   it('keeps to its question', async () => {
-    const tail = tailFrom(NOW_S - 10, { terms: [{ text: 'PAY', negated: false }] as never[] });
+    const tail = tailFrom(NOW_S - 10, { terms: [{ text: 'PAYMENT', negated: false }] as never[] });
     await arrive([
       [NOW_S, 'payment'],
       [NOW_S, 'shipment'],
