@@ -16,6 +16,9 @@ export type Failpoint =
 /** The same, of the sending of a notification. */
 export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery-noted';
 
+/** The same, of the evaluation of a rule: before and after the commit of what it found. */
+export type AlertFailpoint = 'alert-written' | 'alert-committed';
+
 let armed: string | undefined;
 let passesLeft = 0;
 
@@ -27,6 +30,6 @@ export function armFailpoint(setting: string | undefined): void {
 }
 
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
-export function reach(step: Failpoint | DeliveryFailpoint): void {
+export function reach(step: Failpoint | DeliveryFailpoint | AlertFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
 }

@@ -11,7 +11,7 @@ const LAYERS = [
   ['tenants', 'notices'],
   ['monitoring'],
   ['answers'],
-  ['series'],
+  ['series', 'figures'],
   ['store'],
   ['ledger'],
   ['redis-queue', 'jobs'],
