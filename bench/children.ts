@@ -42,6 +42,7 @@ export async function startServer(env: Record<string, string> = {}): Promise<Ser
     ...FREE_PORTS,
     LOG_LEVEL: 'warn',
     ...unlimited,
+    CANARY_INTERVAL_MS: '0',
     ...env,
   };
   const options = { env: { ...process.env, ...settings }, encoding: 'utf8' } as const;

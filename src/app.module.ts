@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AccessModule } from './access/access.module.js';
+import { AlertsModule } from './alerts/alerts.module.js';
 import { AnswersModule } from './answers/answers.module.js';
 import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
@@ -8,11 +9,14 @@ import { ConnectionsModule } from './connections/connections.module.js';
 import { EdgeModule } from './edge/edge.module.js';
 import { ExploreModule } from './explore/explore.module.js';
 import { IngestModule } from './ingest/ingest.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
+import { LedgerModule } from './ledger/ledger.module.js';
 import { LOGGER } from './log.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
-import { NotificationsModule } from './notifications/notifications.module.js';
+import { DeliveriesModule, NotificationsModule } from './notifications/notifications.module.js';
 import { OpenApiModule } from './openapi/openapi.module.js';
 import { QueueModule } from './queue/queue.module.js';
+import { RollupsModule } from './rollups/rollups.module.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 
 @Module({})
@@ -37,13 +41,18 @@ export class AppModule {
         EdgeModule,
         IngestModule,
         QueueModule,
+        LedgerModule,
+        JobsModule,
         ConnectionsModule,
         CacheModule,
         AnswersModule,
         TenantsModule,
         AccessModule,
         ExploreModule,
+        AlertsModule,
         NotificationsModule,
+        DeliveriesModule,
+        RollupsModule,
         MonitoringModule,
         OpenApiModule,
       ],

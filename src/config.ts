@@ -144,6 +144,26 @@ const SETTINGS = {
     default: '64MiB',
     meaning: 'largest request body after decompression',
   },
+  QUERY_MAX_SECONDS: {
+    schema: integer(1, 3600),
+    default: '30',
+    meaning: 'time that the store may take over one question (s)',
+  },
+  QUERY_MAX_MEMORY: {
+    schema: bytes,
+    default: '1GiB',
+    meaning: 'memory of one statement; embedded: never more than a third of MEMORY_LIMIT',
+  },
+  QUERY_MAX_ROWS: {
+    schema: integer(1, 1_000_000_000_000),
+    default: '1000000000',
+    meaning: 'rows that one statement may read',
+  },
+  QUERY_MAX_AT_ONCE: {
+    schema: integer(1, 1000),
+    default: '2',
+    meaning: 'statements of one tenant at once; more wait, so that others have their turn',
+  },
   QUEUE_OTLP_INGESTION: {
     schema: queueNumbers('otlp-ingestion'),
     default: queueNumbersText('otlp-ingestion'),
@@ -173,6 +193,16 @@ const SETTINGS = {
     schema: integer(1, 3650),
     default: '30',
     meaning: 'telemetry older than this is refused on arrival (days)',
+  },
+  CANARY_INTERVAL_MS: {
+    schema: integer(0, 3_600_000),
+    default: '10000',
+    meaning: 'how often the program sends itself an item and waits until it is seen (ms); 0: never',
+  },
+  ROLLUP_LATE_HOURS: {
+    schema: integer(0, 8760),
+    default: '24',
+    meaning: 'metrics so late change their hour within an hour, later ones at night (hours after its end)',
   },
   FAILPOINT: {
     schema: z.string().regex(/^[a-z-]+(:\d+)?$/, 'a step, or step:count'),

@@ -10,6 +10,7 @@ export type Failpoint =
   | 'batch-transcoded'
   | 'insert-started'
   | 'insert-finished'
+  | 'ledger-written'
   | 'batch-done'
   | 'segment-deleted';
 

@@ -8,6 +8,7 @@ import { lockDataDir } from './data-dir-lock.js';
 import { AUDIT } from './edge/audit.js';
 import { DEFAULT_SCOPE } from './edge/scope.js';
 import { StartupError } from './errors.js';
+import { LogTails } from './explore/log-tails.js';
 import { armFailpoint } from './failpoints.js';
 import { createApi } from './http/api-server.js';
 import { ConnectionLimit } from './http/connection-limit.js';
@@ -18,8 +19,14 @@ import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
+import { JobHandlers } from './jobs/job-handlers.js';
+import { JOB_QUEUES, type JobQueues } from './jobs/job-queue.js';
+import { Canary } from './ledger/canary.js';
 import { createLogger } from './log.js';
 import { INGEST_QUEUE, type IngestQueue } from './queue/ingest-queue.js';
+
+/** For the jobs in hand when the program stops; of the 30 s for everything. */
+const JOBS_GRACE_MS = 10_000;
 
 /** Where a running instance listens; ports are the real ones where 0 was asked for. */
 export interface Running {
@@ -48,12 +55,15 @@ export async function start(config: Config): Promise<Running> {
   try {
     const { app, apiServer, otlpServer } = await createServers(config, log);
     const otlpGrpc = app.get(OtlpGrpc);
+    const jobs = app.get<JobQueues>(JOB_QUEUES);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
+      await app.get(Canary).stop();
+      app.get(LogTails).stop();
       app.get(Intake).stop();
       otlpGrpc.stop();
       await Promise.all([closeHttpServer(otlpServer), grpc.close(), closeHttpServer(apiServer)]);
-      await app.get(IngestionWorker).stop();
+      await Promise.all([app.get(IngestionWorker).stop(), jobs.close(JOBS_GRACE_MS)]);
       await app.get<IngestQueue>(INGEST_QUEUE).close();
       await app.close();
       unlock();
@@ -62,7 +72,12 @@ export async function start(config: Config): Promise<Running> {
       const apiPort = await listen(apiServer, config.HOST, config.PORT, 'PORT');
       const otlpHttpPort = await listen(otlpServer, config.HOST, config.OTLP_HTTP_PORT, 'OTLP_HTTP_PORT');
       const otlpGrpcPort = await listen(grpc.server, config.HOST, config.OTLP_GRPC_PORT, 'OTLP_GRPC_PORT');
-      if (config.TF_ROLES.has('worker')) app.get(IngestionWorker).start();
+      if (config.TF_ROLES.has('worker')) {
+        app.get(IngestionWorker).start();
+        app.get(Canary).start();
+        app.get(JobHandlers).work(jobs);
+      }
+      if (config.TF_ROLES.has('scheduler')) jobs.schedule();
       // When nothing can stop the start any more: the password is told once, and must not be lost.
       const firstStart = await makeFirstAdmin(app.get(DataSource), app.get(DEFAULT_SCOPE), app.get(AUDIT));
       return {

@@ -20,6 +20,7 @@ const STEPS: Record<Failpoint, readonly number[]> = {
   'batch-transcoded': [1, 4],
   'insert-started': [1, 4],
   'insert-finished': [1, 4],
+  'ledger-written': [1, 2],
   'batch-done': [1, 4],
   'segment-deleted': [1, 2],
 };

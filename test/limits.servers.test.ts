@@ -45,6 +45,7 @@ describe('Two instances on one Redis', () => {
     redis = await startRedis();
     const env = {
       REDIS_URL: redis.url,
+      REDIS_ALLOW_VOLATILE: '1',
       THROTTLE_INGESTION_TTL: '86400000',
       THROTTLE_INGESTION_LIMIT: String(LIMIT),
     };

@@ -4,8 +4,8 @@ import { reach } from '../failpoints.js';
 import { addDeliveries } from '../notices/deliveries.js';
 import type { Notice } from '../notices/notice.js';
 import { addEvents, numberIncidents, toldEvents, writeIncidents } from './incident-rows.js';
-import type { GroupNews, GroupRecord } from './news.js';
-import type { Place } from './notice-of.js';
+import { endedByHand, type GroupNews, type GroupRecord } from './news.js';
+import { noticesOf, type Place } from './notice-of.js';
 import type { RuleDefinition } from './rule.schema.js';
 import type { Matcher, Silence } from './silences.js';
 import { type Health, phaseOf } from './transition.js';
@@ -90,11 +90,7 @@ export async function writeEvaluation(
     if ((await manager.query<unknown[]>(sql, [rule.id, rule.version])).length === 0) return undefined;
     await numberIncidents(scope, manager, evaluation.news);
     await writeIncidents(scope, manager, rule, evaluation.news, evaluation.tickMs);
-    const deliveryIds: string[] = [];
-    for (const notice of await evaluation.notices()) {
-      deliveryIds.push(...(await addDeliveries(manager, scope, notice, rule.definition.channels)));
-      await addEvents(manager, toldEvents(notice));
-    }
+    const deliveryIds = await deliver(scope, manager, rule, await evaluation.notices());
     await writeState(manager, rule, evaluation);
     reach('alert-written');
     return deliveryIds;
@@ -136,6 +132,49 @@ export async function writeGroups(
     `UPDATE alert_rule_states SET version = version + 1, groups = $2, firing = $3 WHERE rule_id = $1`,
     [ruleId, JSON.stringify(Object.fromEntries(groups)), firing],
   );
+}
+
+/**
+ * Ends incidents by hand, within the change that holds the rule (`loadRule`), and tells those who were told of them.
+ *
+ * @param keys of groups; undefined: all of the rule
+ * @param by `rule`, or the id of the user or key
+ * @returns ids of the deliveries
+ */
+export async function endIncidents(
+  scope: Scope,
+  manager: EntityManager,
+  rule: LoadedRule,
+  keys: readonly string[] | undefined,
+  by: string,
+  nowMs: number,
+): Promise<string[]> {
+  const news: GroupNews[] = [];
+  for (const [key, before] of rule.groups) {
+    if (before.incidentId === null || keys?.includes(key) === false) continue;
+    const after = endedByHand(before, nowMs);
+    news.push({ key, before, after, change: 'resolve', tell: before.toldLevel ? 'resolved' : undefined });
+    rule.groups.set(key, after);
+  }
+  if (news.length === 0) return [];
+  await writeIncidents(scope, manager, rule, news, nowMs, by);
+  await writeGroups(manager, rule.id, rule.groups);
+  return deliver(scope, manager, rule, noticesOf(await placeOf(scope, manager), rule, news, nowMs));
+}
+
+/** Writes down that the notices are to be told to the rule's channels, and in the incidents' timelines. */
+export async function deliver(
+  scope: Scope,
+  manager: EntityManager,
+  rule: LoadedRule,
+  notices: readonly Notice[],
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (const notice of notices) {
+    ids.push(...(await addDeliveries(manager, scope, notice, rule.definition.channels)));
+    await addEvents(manager, toldEvents(notice));
+  }
+  return ids;
 }
 
 /** Names of where a scope is, for people. */

@@ -8,7 +8,14 @@ import { NOTIFICATION } from '../jobs/declared.js';
 import type { JobQueues, RunningJob } from '../jobs/job-queue.js';
 import { firstJobs } from '../notices/deliveries.js';
 import type { Notice } from '../notices/notice.js';
-import { type Evaluation, type LoadedRule, loadRule, placeOf, readSilences, writeEvaluation } from './evaluation-rows.js';
+import {
+  type Evaluation,
+  type LoadedRule,
+  loadRule,
+  placeOf,
+  readSilences,
+  writeEvaluation,
+} from './evaluation-rows.js';
 import { type Measured, type Measuring, measuredOf } from './measure.js';
 import { type GroupNews, type GroupRecord, isWorthKeeping, newsOf } from './news.js';
 import { failureNotice, noticesOf, silenceLabels } from './notice-of.js';
@@ -69,7 +76,7 @@ export class Evaluator {
       const deliveryIds = await writeEvaluation(scope, this.parts.source, rule, evaluation);
       if (deliveryIds) {
         reach('alert-committed');
-        if (deliveryIds.length > 0) await this.parts.queues.addAll(NOTIFICATION, firstJobs(deliveryIds));
+        await addJobs(this.parts, deliveryIds);
         const status = evaluation.error === undefined ? 'evaluated' : 'failed';
         return { status, groups: evaluation.news.length, told: deliveryIds.length };
       }
@@ -136,6 +143,19 @@ export class Evaluator {
       return [...failure, ...noticesOf(place, rule, news, tickMs)];
     };
     return { tickMs, groups: keptGroups(definition, news, tickMs), news, health, error, notices };
+  }
+}
+
+/** Has deliveries sent whose transaction is over; where that fails the sweeper does it a minute later. */
+export async function addJobs(
+  { queues, log }: Pick<Parts, 'queues' | 'log'>,
+  deliveryIds: readonly string[],
+): Promise<void> {
+  if (deliveryIds.length === 0) return;
+  try {
+    await queues.addAll(NOTIFICATION, firstJobs(deliveryIds));
+  } catch (error) {
+    log.error({ err: error }, 'Notifications wait: their jobs could not be added.');
   }
 }
 

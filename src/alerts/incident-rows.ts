@@ -48,13 +48,18 @@ export async function numberIncidents(
   for (const [i, { after }] of opened.entries()) after.number = first + i;
 }
 
-/** Writes incidents as the news has them, and what happened into their timelines. */
+/**
+ * Writes incidents as the news has them, and what happened into their timelines.
+ *
+ * @param resolvedBy who ends those that end: `recovery`, `rule`, or the id of a user or key
+ */
 export async function writeIncidents(
   scope: Scope,
   manager: EntityManager,
   rule: { id: string; definition: RuleDefinition },
   news: readonly GroupNews[],
   tickMs: number,
+  resolvedBy = 'recovery',
 ): Promise<void> {
   const rows: unknown[] = [];
   const events: Event[] = [];
@@ -66,14 +71,15 @@ export async function writeIncidents(
     if (change !== 'resolve') after.notedMs = tickMs;
     rows.push(rowOf(rule, key, record, after, change === 'resolve' ? tickMs : null));
     const kind = change ? EVENT_OF[change] : 'value';
-    events.push(eventOf(record, after, kind, tickMs));
+    const doneBy = change === 'resolve' && resolvedBy !== 'recovery' ? { done_by: resolvedBy } : {};
+    events.push({ ...eventOf(record, after, kind, tickMs), ...doneBy });
   }
   if (rows.length === 0) return;
   await manager.query(
     `INSERT INTO alert_incidents (id, tenant_id, number, rule_id, rule_name, group_key, labels, severity, value, operator, threshold,
        summary, created_at, updated_at, gone_since, resolved_at, resolved_by)
      SELECT id, $1, number, $2, $3, group_key, labels, severity, value, operator, threshold, summary, started_at, $5, gone_since,
-       resolved_at, CASE WHEN resolved_at IS NULL THEN NULL ELSE 'recovery' END
+       resolved_at, CASE WHEN resolved_at IS NULL THEN NULL ELSE $6 END
      FROM jsonb_to_recordset($4::jsonb) AS given (id uuid, number bigint, group_key text, labels jsonb, severity text,
        value double precision, operator text, threshold double precision, summary text, started_at timestamptz, gone_since timestamptz,
        resolved_at timestamptz)
@@ -81,7 +87,7 @@ export async function writeIncidents(
        summary = CASE WHEN excluded.resolved_at IS NULL THEN excluded.summary ELSE alert_incidents.summary END,
        updated_at = excluded.updated_at, gone_since = excluded.gone_since, resolved_at = excluded.resolved_at,
        resolved_by = excluded.resolved_by`,
-    [scope.tenantId, rule.id, rule.definition.name, JSON.stringify(rows), iso(tickMs)],
+    [scope.tenantId, rule.id, rule.definition.name, JSON.stringify(rows), iso(tickMs), resolvedBy],
   );
   await addEvents(manager, events);
 }

@@ -40,8 +40,7 @@ export class Measuring {
    */
   async measure(scope: Scope, rule: RuleDefinition, tickMs: number, signal?: AbortSignal): Promise<Measured> {
     const endMs = tickMs - durationMs(rule.evaluation_delay);
-    const ask = (query: AlertQuery, beforeMs = 0) =>
-      this.ask(scope, rule, query, endMs - beforeMs, signal);
+    const ask = (query: AlertQuery, beforeMs = 0) => this.ask(scope, rule, query, endMs - beforeMs, signal);
     const value = async (beforeMs = 0) => {
       if (rule.divide_by === null) return ask(rule.query, beforeMs);
       const [part, whole] = [await ask(rule.query, beforeMs), await ask(rule.divide_by, beforeMs)];
@@ -161,13 +160,11 @@ async function measureQuery(
   }
   if (query.signal === 'logs') {
     const question = { ...asked, ...logFilters(query) };
-    const count = (one: LogCountQuestion) =>
-      countLogs(scope, clickhouse, one, range, MAX_GROUPS + 1, signal);
+    const count = (one: LogCountQuestion) => countLogs(scope, clickhouse, one, range, MAX_GROUPS + 1, signal);
     return withZeros(groupBy, await count(question), () => count({ ...NO_LOG_FILTERS, ...sourceOf(asked) }));
   }
   const question = { ...asked, ...spanFilters(query) };
-  const measure = (one: SpanQuestion) =>
-    measureSpans(scope, clickhouse, one, range, MAX_GROUPS + 1, signal);
+  const measure = (one: SpanQuestion) => measureSpans(scope, clickhouse, one, range, MAX_GROUPS + 1, signal);
   const rows = await measure(question);
   if (query.figure !== 'count') return { values: valuesOf(rows) };
   return withZeros(groupBy, rows, () => measure({ ...NO_SPAN_FILTERS, ...sourceOf(asked) }));

@@ -118,7 +118,7 @@ export function failureNotice(
   };
 }
 
-export function notice(
+function notice(
   place: Place,
   { id, definition }: { id: string; definition: RuleDefinition },
   kind: NoticeKind,
@@ -135,4 +135,16 @@ export function notice(
     ...place,
     ...{ rule: { id, name }, at: iso(atMs), summary, incidents },
   };
+}
+
+/** That somebody has an incident. */
+export function acknowledgedNotice(
+  place: Place,
+  rule: { id: string; definition: RuleDefinition },
+  key: string,
+  record: GroupRecord,
+  atMs: number,
+): Notice {
+  const news: GroupNews = { key, before: record, after: record, change: undefined, tell: undefined };
+  return notice(place, rule, 'acknowledged', atMs, [incidentOf(rule.definition, news, atMs)], '');
 }

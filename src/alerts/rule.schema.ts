@@ -30,10 +30,7 @@ const key = z
   .max(200, { error: KEY })
   .regex(PRINTABLE, { error: KEY });
 const VALUE = 'text of 1000 characters at most';
-const value = z
-  .string({ error: VALUE })
-  .max(1000, { error: VALUE })
-  .regex(PRINTABLE, { error: VALUE });
+const value = z.string({ error: VALUE }).max(1000, { error: VALUE }).regex(PRINTABLE, { error: VALUE });
 const LIST = 'a list of 1 to 50 names';
 const list = z.array(key, { error: LIST }).min(1, { error: LIST }).max(50, { error: LIST });
 const FILTERS = 'attribute names (resource.<key> of the resource), each with a value or a list of values';
@@ -106,7 +103,11 @@ export const ruleBody = z.object({
   absent: oneOf(LEVELS).nullable().default(null).describe('fires at this level when there is no data'),
   for: duration('0s', '1d').default('0s').describe('how long it must hold before it fires'),
   keep_firing_for: duration('0s', '1d').default('0s').describe('how long it must be fine before it ends'),
-  group_by: z.array(key, { error: GROUPS }).max(5, { error: GROUPS }).default([]).describe('an incident each'),
+  group_by: z
+    .array(key, { error: GROUPS })
+    .max(5, { error: GROUPS })
+    .default([])
+    .describe('an incident each'),
   no_data: oneOf(NO_DATA).default('ok').describe('of groups that do not fire; those that do stay firing'),
   interval: duration('10s', '1d').default('1m'),
   evaluation_delay: duration('0s', '1h').default('2s').describe('the window ends so long ago, for late data'),
@@ -121,9 +122,15 @@ export const ruleBody = z.object({
     .nullable()
     .default(null)
     .describe('with {{rule}}, {{value}}, {{operator}}, {{threshold}}, {{level}}, {{labels.<name>}}'),
-  channels: z.array(z.uuid({ error: CHANNELS }), { error: CHANNELS }).max(20, { error: CHANNELS }).default([]),
+  channels: z
+    .array(z.uuid({ error: CHANNELS }), { error: CHANNELS })
+    .max(20, { error: CHANNELS })
+    .default([]),
   cooldown: duration('0s', '7d').default('0s').describe('a group is not told again so soon after its end'),
-  reminder: duration('1m', '30d').nullable().default(null).describe('tells again each time, until acknowledged'),
+  reminder: duration('1m', '30d')
+    .nullable()
+    .default(null)
+    .describe('tells again each time, until acknowledged'),
 });
 export type RuleDefinition = z.output<typeof ruleBody>;
 

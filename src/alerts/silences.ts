@@ -45,7 +45,8 @@ function isLike(text: string, pattern: string): boolean {
   const [first, ...rest] = pattern.split('*');
   if (rest.length === 0) return text === first;
   const last = rest.pop()!;
-  if (!text.startsWith(first) || text.length < first.length + last.length || !text.endsWith(last)) return false;
+  if (!text.startsWith(first) || text.length < first.length + last.length || !text.endsWith(last))
+    return false;
   const end = text.length - last.length;
   let at = first.length;
   for (const part of rest) {

@@ -94,10 +94,7 @@ describe('An alert', () => {
   });
 
   it('does not flap while it keeps firing', () => {
-    const steps = Array.from(
-      { length: 20 },
-      (_, minute): Step => [minute, minute % 2 ? 5 : 15, 'warning'],
-    );
+    const steps = Array.from({ length: 20 }, (_, minute): Step => [minute, minute % 2 ? 5 : 15, 'warning']);
     walk({ keepFiringMs: 2 * MINUTE }, steps);
   });
 
@@ -260,7 +257,13 @@ describe('After ticks that nobody evaluated', () => {
 
   it('so it is after a question that failed for long', () => {
     const failing = Array.from({ length: 9 }, (_, i): Step => [i + 1, 'failed', 'pending']);
-    walk({ forMs: 5 * MINUTE }, [[0, 15, 'pending'], ...failing, [10, 15, 'pending'], [13, 15, 'pending'], [15, 15, 'warning']]);
+    walk({ forMs: 5 * MINUTE }, [
+      [0, 15, 'pending'],
+      ...failing,
+      [10, 15, 'pending'],
+      [13, 15, 'pending'],
+      [15, 15, 'warning'],
+    ]);
   });
 
   it('what fires goes on, and a recovery has to last', () => {

@@ -5,6 +5,7 @@ import type { Cached } from '../cache/flight.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { TimeExpression, TimeRange } from '../http/time.js';
+import { currentExplanation } from '../store/explaining.js';
 import type { Meta } from '../store/statement.js';
 import { type AnswerKind, COARSE, type TimeGroup, timeGroupOf } from './time-groups.js';
 
@@ -81,6 +82,11 @@ export class Answers {
     signal: AbortSignal,
   ): Promise<T> {
     const startedAtMs = performance.now();
+    const explanation = currentExplanation();
+    if (explanation) {
+      const { meta, ...rest } = await ask(signal).catch((error) => explain(error, signal));
+      return { ...rest, meta: { ...meta, explain: explanation.statements } } as T;
+    }
     const parameters = [this.store, parametersOf(asked, group, nowMs)];
     const key = keys.answer(asked.kind, scope, group, asked.name, parameters);
     const { value, source } = await this.cache

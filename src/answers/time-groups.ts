@@ -42,7 +42,7 @@ const MAX_DAYS = 8;
 /** How far beyond its time range an answer reads: spans around those found, the point before the first change. */
 const READS_BEYOND_MS: Readonly<Record<AnswerKind, readonly [before: number, after: number]>> = {
   services: [0, 0],
-  metrics: [10 * MINUTE_MS, 0],
+  metrics: [HOUR_MS, 0],
   logs: [0, 0],
   traces: [HOUR_MS, HOUR_MS],
   trace: [0, 0],

@@ -153,6 +153,10 @@ export class EmbeddedDriver implements ClickHouseDriver {
     );
   }
 
+  async insertValues(sql: string): Promise<void> {
+    await this.inserts.run((session) => this.statement(session, sql));
+  }
+
   stats(): ClickHouseStats {
     return {
       driver: 'embedded',
@@ -180,9 +184,11 @@ export class EmbeddedDriver implements ClickHouseDriver {
   }
 
   private async read(parameters: QueryParameters, queryId: string): Promise<Uint8Array> {
+    const settings = parameters.clickhouse_settings;
+    const wantedBytes = Number(settings?.max_memory_usage ?? this.maxReadBytes);
     const sql = readStatement(parameters.query, parameters.query_params, {
-      max_memory_usage: this.maxReadBytes,
-      ...parameters.clickhouse_settings,
+      ...settings,
+      max_memory_usage: Math.min(wantedBytes, this.maxReadBytes),
       log_comment: queryId,
     });
     const run = async (session: Session) => {
@@ -231,7 +237,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
   }
 
   /** client.insert(): the rows go through a file, since the engine takes them from no stream. */
-  private async insertValues(parameters: InsertParameters): Promise<void> {
+  private async insertStream(parameters: InsertParameters): Promise<void> {
     const file = join(this.scratchDirectory, 'tmp', `insert-${randomUUID()}`);
     try {
       await writeFile(file, parameters.values);
@@ -264,7 +270,7 @@ export class EmbeddedDriver implements ClickHouseDriver {
         return { stream: Readable.from([Buffer.from(result.bytes())]), ...responseHead(idOf(parameters)) };
       },
       insert: async (parameters) => {
-        await this.insertValues(parameters);
+        await this.insertStream(parameters);
         return responseHead(idOf(parameters));
       },
       ping: async (parameters) => {

@@ -85,6 +85,10 @@ export class ServerDriver implements ClickHouseDriver {
     }
   }
 
+  async insertValues(sql: string): Promise<void> {
+    await this.command(sql);
+  }
+
   stats(): ClickHouseStats {
     return { driver: 'server' };
   }

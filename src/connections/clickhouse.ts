@@ -1,6 +1,9 @@
 import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickhouse/client';
 import type { Config } from '../config.js';
+import type { Scope } from '../edge/scope.js';
+import { TenantTurns } from '../edge/tenant-turns.js';
 import { assertRead, type NativeInsert } from './clickhouse-statement.js';
+import { engineBudget } from './engine-config.js';
 import type { PoolStats } from './session-pool.js';
 
 export interface ReadOptions {
@@ -40,21 +43,42 @@ export interface ClickHouseDriver {
   ensureDatabase(): Promise<void>;
   command(sql: string): Promise<void>;
   insertNative(insert: NativeInsert): Promise<void>;
+  insertValues(sql: string): Promise<void>;
   stats(): ClickHouseStats;
   close(): Promise<void>;
 }
 
+/** What one question of a tenant may take. */
+export interface QuestionLimits {
+  maxSeconds: number;
+  maxMemoryBytes: number;
+  maxRows: number;
+  /** Statements of one tenant at once. */
+  maxAtOnce: number;
+}
+
 const DEFAULT_EXECUTION_SECONDS = 30;
+const DEFAULT_LIMITS: QuestionLimits = {
+  maxSeconds: DEFAULT_EXECUTION_SECONDS,
+  maxMemoryBytes: 1024 ** 3,
+  maxRows: 1e9,
+  maxAtOnce: 2,
+};
 /** An answer is held in memory whole; more than this fails with TOO_MANY_ROWS_OR_BYTES. */
 const MAX_RESULT_BYTES = 64 * 1024 * 1024;
 const PING_TIMEOUT_MS = 5_000;
 
 /** The telemetry store, embedded or on a server: the same promises either way. */
 export class ClickHouse {
+  private readonly turns: TenantTurns;
+
   constructor(
     private readonly driver: ClickHouseDriver,
     readonly database: string,
-  ) {}
+    readonly limits: QuestionLimits = DEFAULT_LIMITS,
+  ) {
+    this.turns = new TenantTurns(limits.maxAtOnce);
+  }
 
   /** The official client, for what read() does not offer. It only reads: writes go through this class. */
   get client(): ClickHouseClient {
@@ -99,6 +123,35 @@ export class ClickHouse {
     };
   }
 
+  /**
+   * `read` for a tenant: when it is its turn, and within the limits of questions, which `options` can only narrow. Groups and
+   * sorting that need half of the memory go on disk.
+   *
+   * @throws as `read` does; AppError RATE_LIMITED when too many questions of the tenant wait
+   */
+  async readFor<T>(
+    scope: Scope,
+    query: string,
+    parameters: Record<string, unknown>,
+    options: ReadOptions = {},
+  ): Promise<QueryResult<T>> {
+    const { maxSeconds, maxMemoryBytes, maxRows } = this.limits;
+    const spillBytes = String(Math.floor(maxMemoryBytes / 2));
+    const limited = {
+      ...options,
+      maxExecutionSeconds: Math.min(options.maxExecutionSeconds ?? maxSeconds, maxSeconds),
+      settings: {
+        max_bytes_before_external_group_by: spillBytes,
+        max_bytes_before_external_sort: spillBytes,
+        ...options.settings,
+        max_memory_usage: String(maxMemoryBytes),
+        max_rows_to_read: String(maxRows),
+      },
+    };
+    const work = () => this.read<T>(query, parameters, limited);
+    return this.turns.run(scope.tenantId, work, options.signal);
+  }
+
   /** Runs one statement that answers nothing, such as DDL. */
   command(sql: string): Promise<void> {
     return this.driver.command(sql);
@@ -111,6 +164,15 @@ export class ClickHouse {
    */
   insertNative(insert: NativeInsert): Promise<void> {
     return this.driver.insertNative(insert);
+  }
+
+  /**
+   * Runs one `INSERT … VALUES` of a few rows. It waits behind inserts alone, never behind reads, DDL or whatever `command` runs.
+   *
+   * @throws isRetryable() tells whether the same insert may succeed later or the data is at fault
+   */
+  insertValues(sql: string): Promise<void> {
+    return this.driver.insertValues(sql);
   }
 
   /** Creates the database if it is missing. */
@@ -151,16 +213,24 @@ export class ClickHouse {
  */
 export async function openClickHouse(config: Config): Promise<ClickHouse> {
   const database = config.CLICKHOUSE_DATABASE;
-  if (config.CLICKHOUSE_URL === undefined) {
+  const isEmbedded = config.CLICKHOUSE_URL === undefined;
+  const { maxReadBytes } = engineBudget(config.MEMORY_LIMIT);
+  const limits = {
+    maxSeconds: config.QUERY_MAX_SECONDS,
+    maxMemoryBytes: Math.min(config.QUERY_MAX_MEMORY, isEmbedded ? maxReadBytes : Infinity),
+    maxRows: config.QUERY_MAX_ROWS,
+    maxAtOnce: config.QUERY_MAX_AT_ONCE,
+  };
+  if (isEmbedded) {
     const { EmbeddedDriver } = await import('./clickhouse-embedded.js');
-    return new ClickHouse(await EmbeddedDriver.open(config), database);
+    return new ClickHouse(await EmbeddedDriver.open(config), database, limits);
   }
   const { ServerDriver } = await import('./clickhouse-server.js');
   const driver = new ServerDriver({
-    url: config.CLICKHOUSE_URL,
+    url: config.CLICKHOUSE_URL!,
     username: config.CLICKHOUSE_USER,
     password: config.CLICKHOUSE_PASSWORD,
     database,
   });
-  return new ClickHouse(driver, database);
+  return new ClickHouse(driver, database, limits);
 }

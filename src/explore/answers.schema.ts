@@ -37,13 +37,25 @@ const origin = {
     schema_url: z.string(),
   }),
 };
-const meta = z.object({
+export const meta = z.object({
   source: z.literal('raw'),
   cache: z.enum(['miss', 'L1', 'L2', 'stale']).describe('where it came from; miss: the store was asked'),
   rows_read: z.int(),
   bytes_read: z.int(),
   elapsed_ms: z.number(),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
+  partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
+  explain: z
+    .array(
+      z.object({
+        statement: z.string().describe('values stand as {name:Type}'),
+        parameters: z.record(z.string(), z.unknown()),
+        rows_read: z.int(),
+        indexes: z.array(z.string()).describe("the engine's EXPLAIN indexes = 1"),
+      }),
+    )
+    .optional()
+    .describe('with explain=1: the statements behind the answer'),
 });
 
 export const service = z.object({
@@ -67,20 +79,24 @@ export const metricName = z.object({
   last_seen: iso,
 }) satisfies z.ZodType<MetricName>;
 
+const seriesSource = z
+  .enum(['raw', 'metrics_hourly', 'metrics_daily'])
+  .describe('the coarsest that was read');
+
 export const seriesAnswer = z.object({
   metric: z.string(),
   metric_type: z.enum(['gauge', 'sum', 'histogram', 'exponential_histogram', 'summary', '']),
   unit: z.string(),
   agg: z.custom<SeriesAnswer['agg']>().describe('as asked, or what fits the metric; null without points'),
   step: z.number().describe('seconds'),
-  source: z.literal('raw'),
+  source: seriesSource,
   series: z.array(
     z.object({
       labels: z.record(z.string(), z.string()),
       points: z.array(z.tuple([z.int(), exact])).describe('[begin of the step in Unix milliseconds, value]'),
     }),
   ),
-  meta,
+  meta: meta.extend({ source: seriesSource }),
 }) satisfies z.ZodType<SeriesAnswer>;
 
 const numberType = z.enum(['none', 'double', 'int']);

@@ -1,18 +1,20 @@
-import { Controller, Get, Inject, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Query, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { ApiRoute } from '../http/api-route.js';
+import { CallerSignal } from '../http/caller-signal.js';
 import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { resolveRange } from '../http/time.js';
 import { searchLogs } from '../store/logs.js';
 import { logRecord } from './answers.schema.js';
-import { CallerSignal } from './caller-signal.js';
-import { logsQuery, RECORD_PREFIXES } from './logs.schema.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
+import { logsQuery, questionOf, RECORD_PREFIXES } from './logs.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/logs')
 export class LogsController {
   constructor(
@@ -31,16 +33,7 @@ export class LogsController {
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
     const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
-    const question = {
-      terms: query.q,
-      services: query.service,
-      severities: query.severity,
-      minSeverity: query.min_severity,
-      traceId: query.trace_id,
-      spanId: query.span_id,
-      attributes: query.attributes,
-      order: query.order,
-    };
+    const question = { ...questionOf(query), order: query.order };
     const { page, limit, cursor } = query;
     const range = resolveRange(from, to, nowMs);
     const asked = { from, to, range, question: { ...question, page, limit, cursor } };

@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { MAX_TERMS, parseTerms } from '../figures/search-terms.js';
 import {
+  type AttributeFilter,
   type AttributePrefix,
   about,
   hexId,
   names,
   oneOf,
   pageFields,
+  questionFields,
   text,
   timeFields,
 } from '../http/request.schema.js';
@@ -18,7 +20,7 @@ export const RECORD_PREFIXES: AttributePrefix[] = [
   { prefix: 'resource.', key: 'resource.', meaning: 'an attribute of its resource' },
 ];
 
-export const logsQuery = z.object({
+const logFilters = {
   q: about(
     'What the body must hold, in any case; a word after - must not be in it',
     text(parseTerms, `words and "phrases", ${MAX_TERMS} at most`),
@@ -31,7 +33,32 @@ export const logsQuery = z.object({
   ).optional(),
   trace_id: about('Trace', hexId(16)).optional(),
   span_id: about('Span', hexId(8)).optional(),
+};
+
+export const logsQuery = z.object({
+  ...logFilters,
   order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
+});
+
+export const tailQuery = z.object({
+  ...logFilters,
+  from: about(
+    'Where the tail begins, 10 seconds ago unless given, an hour ago at most',
+    timeFields.from.unwrap(),
+  ).optional(),
+});
+
+type Filters = z.output<ReturnType<typeof z.object<typeof logFilters>>> & { attributes: AttributeFilter[] };
+
+/** What is asked of the store. */
+export const questionOf = (query: Filters) => ({
+  terms: query.q,
+  services: query.service,
+  severities: query.severity,
+  minSeverity: query.min_severity,
+  traceId: query.trace_id,
+  spanId: query.span_id,
+  attributes: query.attributes,
 });

@@ -8,8 +8,8 @@ import {
   oneOf,
   pageFields,
   plain,
+  questionFields,
   text,
-  timeFields,
 } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
 import { AGGREGATIONS } from '../series/aggregation.js';
@@ -26,7 +26,7 @@ export const METRIC_PREFIXES: AttributePrefix[] = [
 export const metricNamesQuery = z.object({
   service: about('Names of services', names).default([]),
   prefix: about('What the name of the metric begins with', plain).default(''),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });
 
@@ -34,7 +34,7 @@ export const metricPointsQuery = z.object({
   metric: about('Name of the metric', name).optional(),
   service: about('Names of services', names).default([]),
   order: about('Newest first (unless given), or oldest', oneOf('desc', 'asc')).default('desc'),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });
 
@@ -47,6 +47,11 @@ function parseStep(given: string): number | undefined {
   return stepMs > 0 && stepMs <= MAX_STEP_MS ? stepMs : undefined;
 }
 
+export const stepField = about(
+  'Length of a step, about 300 to the time range unless given',
+  text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)'),
+).optional();
+
 export const metricQuery = z.object({
   metric: about('Name of the metric', name),
   service: about('Names of services', names).default([]),
@@ -54,15 +59,12 @@ export const metricQuery = z.object({
     'What is made of the points of a step, what fits the metric unless given',
     oneOf(...AGGREGATIONS),
   ).optional(),
-  step: about(
-    'Length of a step, about 300 to the time range unless given',
-    text(parseStep, 'seconds, or 15s, 1m, 1h style (s, m, h, d, w)'),
-  ).optional(),
+  step: stepField,
   group_by: about(
     'Attribute names, resource.<key> or service_name: a series for each of their values',
     names,
   ).default([]),
-  ...timeFields,
+  ...questionFields,
 });
 
 /** As many as a chart can use; Prometheus has the same limit. */

@@ -1,64 +1,23 @@
-import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { type CanActivate, type ExecutionContext, Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import pino from 'pino';
 import type { z } from 'zod';
-import {
-  at,
-  attributes,
-  id,
-  str,
-  TENANT_A,
-  TENANT_B,
-  TelemetryStore,
-} from '../../test/support/telemetry-store.js';
-import { Answers } from '../answers/answers.js';
-import { CacheService } from '../cache/cache.service.js';
-import { ClickHouse } from '../connections/clickhouse.js';
-import { AUDIT } from '../edge/audit.js';
-import type { ScopedRequest } from '../edge/current-scope.js';
-import { ErrorFilter } from '../edge/error.filter.js';
-import { LOGGER } from '../log.js';
+import { ExploreApp } from '../../test/support/explore-app.js';
+import { at, attributes, id, str, TENANT_A, TelemetryStore } from '../../test/support/telemetry-store.js';
 import * as answers from './answers.schema.js';
-import { ExploreModule } from './explore.module.js';
+import { operation, redSeries, serviceMap } from './services.schema.js';
 
 const NOW_MS = Date.now();
 const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
 const MINUTE_NS = 60_000_000_000n;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 
-const log = pino({ level: 'silent' });
-const cache = new CacheService({ maxEntries: 1000, maxBytes: 1e8 }, undefined, log);
 let store: TelemetryStore;
-let app: NestFastifyApplication;
+let explore: ExploreApp;
+const get: ExploreApp['get'] = (...asked) => explore.get(...asked);
 
-/** The tenant named in a header: what the real guard finds out from a credential. */
-class TestGuard implements CanActivate {
-  canActivate(context: ExecutionContext): boolean {
-    const request = context.switchToHttp().getRequest<ScopedRequest & { headers: Record<string, string> }>();
-    const scope = request.headers['x-test-tenant'] === 'b' ? TENANT_B : TENANT_A;
-    request.principal = { kind: 'key', id: 'test', name: 'test', scope, permissions: new Set(['read']) };
-    return true;
-  }
-}
+type Body = Awaited<ReturnType<ExploreApp['get']>>['body'];
 
-interface Answer {
-  status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON the route answers
-  body: any;
-}
-
-async function get(path: string, tenant = 'a'): Promise<Answer> {
-  const answer = await app.inject({
-    method: 'GET',
-    url: `/api/v1${path}`,
-    headers: { 'x-test-tenant': tenant },
-  });
-  return { status: answer.statusCode, body: answer.json() };
-}
+const withExplain = (path: string) => `${path}${path.includes('?') ? '&' : '?'}explain=1`;
 
 async function fill(): Promise<void> {
   const common = {
@@ -100,29 +59,10 @@ async function fill(): Promise<void> {
 before(async () => {
   store = await TelemetryStore.open();
   await fill();
-  const providers = [
-    { provide: ClickHouse, useValue: store.clickhouse },
-    { provide: Answers, useValue: new Answers(cache, 'until-changed', 'store') },
-    { provide: LOGGER, useValue: log },
-    { provide: AUDIT, useValue: { record: async () => undefined, refuse: () => undefined } },
-  ];
-  @Module({
-    imports: [
-      { module: class Store {}, global: true, providers, exports: [ClickHouse, LOGGER, AUDIT, Answers] },
-      ExploreModule,
-    ],
-    providers: [
-      { provide: APP_GUARD, useClass: TestGuard },
-      { provide: APP_FILTER, useClass: ErrorFilter },
-    ],
-  })
-  class TestModule {}
-  app = await NestFactory.create<NestFastifyApplication>(TestModule, new FastifyAdapter(), { logger: false });
-  await app.init();
-  await app.getHttpAdapter().getInstance().ready();
+  explore = await ExploreApp.start(store.clickhouse);
 });
 after(async () => {
-  await app.close();
+  await explore.close();
   await store.close();
 });
 
@@ -205,11 +145,11 @@ describe('The query API', () => {
   });
 
   it('answers as it is described, without a field more', async () => {
-    const described = async (path: string, schema: z.ZodType, of: (body: Answer['body']) => unknown) => {
+    const described = async (path: string, schema: z.ZodType, of: (body: Body) => unknown) => {
       const answer = of((await get(path)).body);
       assert.deepEqual(schema.parse(answer), answer, path);
     };
-    const first = (body: Answer['body']) => body.data[0];
+    const first = (body: Body) => body.data[0];
     await described('/services', answers.service, first);
     await described('/metrics', answers.metricName, first);
     await described('/metrics/points', answers.metricPoint, first);
@@ -218,6 +158,44 @@ describe('The query API', () => {
     await described('/logs', answers.logRecord, first);
     await described('/traces', answers.traceSummary, first);
     await described(`/traces/${TRACE}`, answers.trace, (body) => body);
+    await described('/operations', operation, first);
+    await described('/operations/series?service=shop', redSeries, (body) => body);
+    await described('/service-map', serviceMap, (body) => body);
+  });
+
+  it('explains itself to an admin: the statements with values apart, and how indexes were used', async () => {
+    const asked = '/logs?limit=9&service=shop&explain=1';
+    const { status, body } = await get(asked, 'a', true);
+    assert.equal(status, 200);
+    assert.equal(body.meta.cache, 'miss');
+    const [{ statement, parameters, rows_read, indexes }] = body.meta.explain;
+    assert.match(statement, /WHERE organization_id = \{p0:String\} AND workspace_id = \{p1:String\}/);
+    assert.ok(!statement.includes('shop'), 'no value in the text');
+    assert.deepEqual([parameters.p0, parameters.p2], ['org', 'a']);
+    assert.ok(rows_read > 0);
+    assert.match(indexes.join('\n'), /PrimaryKey[\s\S]*Granules: \d+\/\d+/);
+    assert.equal((await get(asked, 'a', true)).body.meta.cache, 'miss', 'never from the cache');
+    assert.equal((await get('/logs?limit=9&service=shop')).body.meta.explain, undefined, 'nor into it');
+    const described = answers.trace.safeParse((await get(`/traces/${TRACE}?explain=1`, 'a', true)).body);
+    assert.equal(described.error, undefined);
+    for (const path of [
+      '/services',
+      '/metrics',
+      '/metrics/query?metric=cpu',
+      '/metrics/points',
+      '/traces',
+      '/operations',
+      '/operations/series',
+      '/service-map',
+    ])
+      assert.ok((await get(withExplain(path), 'a', true)).body.meta.explain.length > 0, path);
+  });
+
+  it('explains itself to nobody else', async () => {
+    const { status, body } = await get('/logs?explain=1');
+    assert.deepEqual([status, body.code], [403, 'PERMISSION_DENIED']);
+    assert.equal((await get('/logs?explain=0')).status, 200);
+    assert.equal((await get('/logs?explain=yes', 'a', true)).status, 400);
   });
 
   it('shows another tenant nothing, not even that it is there', async () => {

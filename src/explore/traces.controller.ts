@@ -1,20 +1,24 @@
-import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
+import { Readable } from 'node:stream';
+import { Controller, Get, Inject, Param, Query, StreamableFile, UseInterceptors } from '@nestjs/common';
 import { Answers } from '../answers/answers.js';
 import { ClickHouse } from '../connections/clickhouse.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { ApiRoute } from '../http/api-route.js';
+import { CallerSignal } from '../http/caller-signal.js';
 import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { allTime, resolveRange } from '../http/time.js';
-import { readTrace } from '../store/trace.js';
+import { readTrace, TraceReading } from '../store/trace.js';
 import { searchTraces } from '../store/traces.js';
 import { trace, traceSummary } from './answers.schema.js';
-import { CallerSignal } from './caller-signal.js';
+import { ExplainInterceptor } from './explain.interceptor.js';
 import { RECORD_PREFIXES } from './logs.schema.js';
+import { traceJson } from './trace-json.js';
 import { traceQuery, tracesQuery } from './traces.schema.js';
 
 @Requires('read')
+@UseInterceptors(ExplainInterceptor)
 @Controller('api/v1/traces')
 export class TracesController {
   constructor(
@@ -66,7 +70,7 @@ export class TracesController {
     errors: ['QUERY_TOO_EXPENSIVE'],
   })
   @Get(':trace_id')
-  read(
+  async read(
     @CurrentScope() scope: Scope,
     @Param('trace_id') traceId: string,
     @Query() raw: RawQuery,
@@ -75,12 +79,18 @@ export class TracesController {
     const { from, to, trace_id } = parseQuery(traceQuery, { ...raw, trace_id: traceId });
     const nowMs = Date.now();
     const range = from || to ? resolveRange(from, to, nowMs) : allTime(nowMs);
-    return this.answers.get(
+    const trace = await this.answers.get(
       scope,
       { kind: 'trace', name: trace_id, from, to, range, question: {} },
       nowMs,
       (anyone) => readTrace(scope, this.clickhouse, trace_id, range, anyone),
       signal,
     );
+    if (!trace.meta.partial) return trace;
+    const reading = new TraceReading(scope, this.clickhouse, trace_id, range, signal);
+    reading.take(trace.spans);
+    return new StreamableFile(Readable.from(traceJson(trace, reading)), { type: JSON_TYPE });
   }
 }
+
+const JSON_TYPE = 'application/json; charset=utf-8';

@@ -6,12 +6,12 @@ import {
   names,
   oneOf,
   pageFields,
+  questionFields,
   text,
-  timeFields,
   words,
 } from '../http/request.schema.js';
 
-const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
+export const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 
 export const tracesQuery = z.object({
   service: about('Names of services', names).default([]),
@@ -28,9 +28,9 @@ export const tracesQuery = z.object({
     'By the newest span that matches (unless given), or by the longest',
     oneOf('recent', 'slowest'),
   ).default('recent'),
-  ...timeFields,
+  ...questionFields,
   ...pageFields,
 });
 
 /** Of one trace. Without a time range all days are read. */
-export const traceQuery = z.object({ ...timeFields, trace_id: about('Trace', hexId(16)) });
+export const traceQuery = z.object({ ...questionFields, trace_id: about('Trace', hexId(16)) });

@@ -1,9 +1,9 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
-import type { GroupValue } from './log-counts.js';
 import { Asking, attributeText, restrictByAttributes, TELEMETRY_TABLES, Where } from '../store/statement.js';
 import type { TraceQuestion } from '../store/traces.js';
+import type { GroupValue } from './log-counts.js';
 
 /** `error_rate`: spans with status ERROR / spans. Durations are milliseconds. */
 export const SPAN_FIGURES = ['count', 'error_rate', 'avg', 'max', 'p50', 'p75', 'p90', 'p95', 'p99'] as const;

@@ -106,6 +106,15 @@ export const timeFields = {
   to: about('End of the time range, not part of it, now unless given', time).optional(),
 };
 
+/** Of every question about telemetry. */
+export const questionFields = {
+  ...timeFields,
+  explain: about(
+    'With the permission admin, 1 adds the statements and how they use indexes to meta; such an answer is not cached',
+    oneOf('0', '1'),
+  ).optional(),
+};
+
 /** Which page of a list. A cursor holds its own time range. */
 export const pageFields = {
   page: about('Page, 1 unless given', integer(1, 1_000_000)).default(1),

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import type { Quotas } from '../edge/quota.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
+import { isCanary } from '../ledger/canary-scope.js';
+import type { Ledger } from '../ledger/ledger.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import { freeMemory } from '../memory/free-memory.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import { type CheckResult, checkBody, type TimeWindow } from '../otlp/check.js';
-import type { IngestQueue } from '../queue/ingest-queue.js';
+import type { IngestQueue, Rejections } from '../queue/ingest-queue.js';
 import type { Signal } from '../signal.js';
 import type { Encoding } from './otlp-response.js';
 import type { TranscodeThread } from './thread.js';
@@ -30,6 +32,7 @@ export class Acceptor {
     private readonly retentionDays: number,
     private readonly counters: IngestCounters,
     private readonly quotas: Pick<Quotas, 'count'>,
+    private readonly ledger: Pick<Ledger, 'rejected'>,
     private readonly nowMs: () => number = Date.now,
   ) {}
 
@@ -51,7 +54,11 @@ export class Acceptor {
       const { items, rejected } = checked.result;
       const message = explain(checked.result);
       this.counters.received(signal, items, rejected, bytes);
-      if (items === rejected) return { rejected, message };
+      const reasons = rejected === 0 ? undefined : countsOf(checked.result);
+      if (items === rejected) {
+        if (reasons) this.ledger.rejected(scope, signal, receivedAtMs, reasons);
+        return { rejected, message };
+      }
       reach('request-read');
       const added = await this.queue.add({
         signal,
@@ -60,6 +67,7 @@ export class Acceptor {
         retentionDays: this.retentionDays,
         items: items - rejected,
         rejected,
+        reasons,
         body: checked.body,
         contentHash,
         note: message,
@@ -67,7 +75,7 @@ export class Acceptor {
       reach('journal-synced');
       if (!added.duplicate) {
         isQueued = true;
-        this.quotas.count(scope, items - rejected, bytes);
+        if (!isCanary(scope)) this.quotas.count(scope, items - rejected, bytes);
         return { rejected, message };
       }
       this.counters.duplicate(signal, items);
@@ -101,6 +109,9 @@ export class Acceptor {
     }
   }
 }
+
+const countsOf = ({ reasons }: CheckResult): Rejections =>
+  Object.fromEntries(reasons.map(({ code, count }) => [code, count]));
 
 /** One sentence per reason, with counts: the text of `partial_success`. */
 function explain({ reasons, invalidUtf8 }: CheckResult): string {

@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { AppError } from '../errors.js';
+import { bytesField, varintField } from '../otlp/protobuf-bytes.js';
 import { PREFIX_BYTES } from './grpc-message.js';
-import { bytesField, varintField } from './protobuf-bytes.js';
 
 const HEAD = { ':status': 200, 'content-type': 'application/grpc' } as const;
 const OK_TRAILERS = { 'grpc-status': '0' };

@@ -9,6 +9,10 @@ import { Credentials } from '../edge/credentials.js';
 import { QUOTAS, type Quotas } from '../edge/quota.js';
 import { RateLimiter } from '../edge/rate-limiter.js';
 import { TRUSTED_PROXIES } from '../edge/remote-address.js';
+import { Canary } from '../ledger/canary.js';
+import { CANARY_SCOPE } from '../ledger/canary-scope.js';
+import { Freshness } from '../ledger/freshness.js';
+import { Ledger } from '../ledger/ledger.js';
 import { LOGGER } from '../log.js';
 import { BodyPool } from '../memory/body-pool.js';
 import { ByteBudget } from '../memory/byte-budget.js';
@@ -40,7 +44,7 @@ const THREAD_HEAP_MB = 512;
     { provide: BATCH_THREAD, useFactory: () => new TranscodeThread('otlp-batch', THREAD_HEAP_MB) },
     {
       provide: Acceptor,
-      inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters, QUOTAS],
+      inject: [INGEST_QUEUE, REQUEST_THREAD, BodyPool, CONFIG, IngestCounters, QUOTAS, Ledger],
       useFactory: (
         queue: IngestQueue,
         thread: TranscodeThread,
@@ -48,7 +52,8 @@ const THREAD_HEAP_MB = 512;
         config: Config,
         counters: IngestCounters,
         quotas: Quotas,
-      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters, quotas),
+        ledger: Ledger,
+      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters, quotas, ledger),
     },
     {
       provide: Admission,
@@ -98,6 +103,7 @@ const THREAD_HEAP_MB = 512;
         ClickHouse,
         CONFIG,
         StaleAnswers,
+        Ledger,
         IngestCounters,
         LOGGER,
       ],
@@ -108,14 +114,42 @@ const THREAD_HEAP_MB = 512;
         clickhouse: ClickHouse,
         config: Config,
         answers: StaleAnswers,
+        ledger: Ledger,
         counters: IngestCounters,
         log: Logger,
       ) => {
         const spoolDir = join(config.DATA_DIR, 'spool');
-        return new IngestionWorker(queue, thread, bodies, clickhouse, spoolDir, answers, counters, log);
+        return new IngestionWorker(
+          queue,
+          thread,
+          bodies,
+          clickhouse,
+          spoolDir,
+          answers,
+          ledger,
+          counters,
+          log,
+        );
+      },
+    },
+    {
+      provide: Canary,
+      inject: [Acceptor, BodyPool, ClickHouse, Freshness, CONFIG, LOGGER],
+      useFactory: (
+        acceptor: Acceptor,
+        bodies: BodyPool,
+        clickhouse: ClickHouse,
+        freshness: Freshness,
+        config: Config,
+        log: Logger,
+      ) => {
+        const send = async (body: Buffer) => {
+          await acceptor.accept(CANARY_SCOPE, 'logs', 'protobuf', bodies.copyOf(body));
+        };
+        return new Canary(send, clickhouse, freshness, config.CANARY_INTERVAL_MS, log);
       },
     },
   ],
-  exports: [Intake, OtlpHttp, OtlpGrpc, IngestionWorker],
+  exports: [Canary, Intake, OtlpHttp, OtlpGrpc, IngestionWorker],
 })
 export class IngestModule {}

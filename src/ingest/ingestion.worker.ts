@@ -8,6 +8,7 @@ import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
 import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
+import type { Ledger } from '../ledger/ledger.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import type { IngestBatch, IngestQueue } from '../queue/ingest-queue.js';
@@ -41,6 +42,7 @@ export class IngestionWorker {
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
     private readonly answers: StaleAnswers,
+    private readonly ledger: Pick<Ledger, 'stored' | 'room' | 'flush'>,
     private readonly counters: IngestCounters,
     private readonly log: Logger,
   ) {}
@@ -59,6 +61,7 @@ export class IngestionWorker {
   async stop(): Promise<void> {
     this.stopping.abort();
     await Promise.all(this.loops);
+    await this.ledger.flush();
     await this.answers.close();
   }
 
@@ -67,6 +70,7 @@ export class IngestionWorker {
       try {
         const batch = await this.queue.take(signal, LIMITS, this.stopping.signal);
         if (batch) await this.process(batch);
+        await this.ledger.room(this.stopping.signal);
       } catch (error) {
         if (this.stopping.signal.aborted) return;
         this.log.error({ err: error, signal }, 'Ingestion could not go on; trying again in a second');
@@ -85,7 +89,7 @@ export class IngestionWorker {
       const startedAt = performance.now();
       try {
         const rows = await this.store(batch);
-        this.finish(batch);
+        this.finish(batch, rows);
         this.counters.stored(batch.signal, rows, (performance.now() - startedAt) / 1000);
         return;
       } catch (error) {
@@ -98,10 +102,13 @@ export class IngestionWorker {
     }
   }
 
-  private finish(batch: IngestBatch): void {
+  /** The queue lets go of the batch once the ledger says where its items are. */
+  private finish(batch: IngestBatch, rows: number): void {
     this.failures.delete(batch.id);
-    this.queue.done(batch);
-    reach('batch-done');
+    this.ledger.stored(batch, rows, () => {
+      this.queue.done(batch);
+      reach('batch-done');
+    });
   }
 
   /** @returns the number of rows stored */

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../errors.js';
-import { bytesField, varintField } from './protobuf-bytes.js';
+import { bytesField, varintField } from '../otlp/protobuf-bytes.js';
 
 /** The two encodings of OTLP over HTTP; the answer uses the request's. */
 export type Encoding = 'protobuf' | 'json';

@@ -6,6 +6,8 @@ import { Postgres } from '../connections/postgres.js';
 import { Redis } from '../connections/redis.js';
 import { Public } from '../edge/scope.guard.js';
 import { ApiRoute } from '../http/api-route.js';
+import { RedisDurability } from '../jobs/bullmq-redis.js';
+import { Freshness } from '../ledger/freshness.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 
 const alive = z.object({ status: z.literal('up') });
@@ -27,6 +29,8 @@ export class HealthController {
     @Inject(Postgres) private readonly postgres: Postgres,
     @Inject(Redis) private readonly redis: Redis | undefined,
     @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
+    @Inject(Freshness) private readonly freshness: Freshness,
+    @Inject(RedisDurability) private readonly durability: RedisDurability | undefined,
   ) {}
 
   @ApiRoute({ summary: 'Is the process alive', response: alive })
@@ -49,7 +53,9 @@ export class HealthController {
       this.postgres.health(),
       this.redis?.health(),
     ]);
-    const up = clickhouse.status === 'up' && postgres.status === 'up';
+    const ingest = this.freshness.health(Date.now());
+    const jobs = this.durability?.health();
+    const up = [clickhouse, postgres, jobs].every((health) => health === undefined || health.status === 'up');
     reply.status(up ? 200 : 503);
     return {
       status: up ? 'up' : 'down',
@@ -57,7 +63,9 @@ export class HealthController {
         clickhouse,
         postgres,
         ...(redis && { redis: redis.status === 'up' ? redis : { ...redis, degraded: WITHOUT_REDIS } }),
+        ...(jobs && { jobs }),
         queue: { status: 'up', ...this.queue.stats() },
+        ...(ingest && { ingest }),
       },
     };
   }

@@ -8,6 +8,8 @@ import {
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config.js';
+import { NOTIFICATION } from '../jobs/declared.js';
+import { JobHandlers } from '../jobs/job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from '../jobs/job-queue.js';
 import { LOGGER } from '../log.js';
 import { Outside } from '../outbound/outside.js';
@@ -47,7 +49,7 @@ export class NotificationsModule implements OnModuleInit {
   }
 }
 
-/** The sending of deliveries, where there are job queues. */
+/** The sending of deliveries, by jobs. */
 @Module({
   imports: [NotificationsModule],
   providers: [
@@ -69,7 +71,10 @@ export class DeliveriesModule implements OnApplicationBootstrap, OnModuleDestroy
   constructor(
     @Inject(DeliveryWorker) private readonly worker: DeliveryWorker,
     @Inject(CONFIG) private readonly config: Config,
-  ) {}
+    @Inject(JobHandlers) handlers: JobHandlers,
+  ) {
+    handlers.register(NOTIFICATION, (job) => worker.deliver(job));
+  }
 
   onApplicationBootstrap(): void {
     if (this.config.TF_ROLES.has('worker')) this.worker.start();

@@ -65,6 +65,20 @@ export const COMPONENTS = {
         bytes_read: integer,
         elapsed_ms: { type: 'number' },
         partial: { type: 'boolean', description: 'Present when the answer holds less than was asked for.' },
+        partial_reason: { type: 'string', description: 'The limit that was hit, and what to do about it.' },
+        explain: {
+          type: 'array',
+          description: 'With explain=1: the statements behind the answer.',
+          items: {
+            type: 'object',
+            properties: {
+              statement: { type: 'string', description: 'Values stand as {name:Type}.' },
+              parameters: { type: 'object' },
+              rows_read: integer,
+              indexes: { type: 'array', items: { type: 'string' } },
+            },
+          },
+        },
       },
     },
     RpcStatus: {

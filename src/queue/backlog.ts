@@ -1,8 +1,16 @@
 import type { BodyPool } from '../memory/body-pool.js';
 import { SIGNALS, type Signal } from '../signal.js';
-import type { WaitingLane } from './ingest-queue.js';
+import type { WaitingLane, WaitingMinute } from './ingest-queue.js';
 import { Lanes, ownerKey } from './lanes.js';
 import { type Batch, costOf, type StoredEntry } from './stored-entry.js';
+
+const MINUTE_MS = 60_000;
+
+interface MinuteSum {
+  entries: number;
+  items: number;
+  reasons: Record<string, number>;
+}
 
 /** What waits in memory's view: lanes of entries, planned batches, and the sums over both. */
 export class Backlog {
@@ -21,6 +29,8 @@ export class Backlog {
   readonly waitingItems: Record<Signal, number> = { traces: 0, logs: 0, metrics: 0 };
   /** Bodies in memory. */
   memoryBytes = 0;
+  /** By owner and minute of receipt. */
+  private readonly minutes = new Map<string, Map<number, MinuteSum>>();
 
   constructor(
     private readonly maxMemoryBytes: number,
@@ -32,6 +42,7 @@ export class Backlog {
     this.waitingBytes += entry.bodyBytes;
     this.waitingEntries++;
     this.waitingItems[entry.signal] += entry.items;
+    this.sum(entry, 1);
     if (!entry.body) return;
     if (this.memoryBytes + entry.bodyBytes > this.maxMemoryBytes) {
       this.bodies.give(entry.body);
@@ -61,7 +72,31 @@ export class Backlog {
       this.waitingBytes -= entry.bodyBytes;
       this.waitingEntries--;
       this.waitingItems[entry.signal] -= entry.items;
+      this.sum(entry, -1);
     }
+  }
+
+  private sum({ signal, scope, receivedAtMs, items, reasons }: StoredEntry, sign: 1 | -1): void {
+    const owner = ownerKey(signal, scope);
+    const minuteMs = receivedAtMs - (receivedAtMs % MINUTE_MS);
+    const minutes = this.minutes.get(owner) ?? new Map<number, MinuteSum>();
+    const sum = minutes.get(minuteMs) ?? { entries: 0, items: 0, reasons: {} };
+    sum.entries += sign;
+    sum.items += sign * items;
+    for (const [code, count] of Object.entries(reasons ?? {}))
+      sum.reasons[code] = (sum.reasons[code] ?? 0) + sign * count;
+    if (sum.entries > 0) minutes.set(minuteMs, sum);
+    else minutes.delete(minuteMs);
+    if (minutes.size > 0) this.minutes.set(owner, minutes);
+    else this.minutes.delete(owner);
+  }
+
+  private minutesOf(owner: string): WaitingMinute[] {
+    return [...(this.minutes.get(owner) ?? [])].map(([minuteMs, { items, reasons }]) => ({
+      minuteMs,
+      items,
+      reasons: { ...reasons },
+    }));
   }
 
   /** The first planned batch that is due, taken off the list. */
@@ -89,7 +124,10 @@ export class Backlog {
     const sums = new Map<string, WaitingLane>();
     for (const { signal, scope, entries, items, bytes } of this.groups()) {
       const key = ownerKey(signal, scope);
-      const sum = sums.get(key) ?? { signal, scope, items: 0, bytes: 0, oldestMs: 0 };
+      const sum = sums.get(key) ?? {
+        ...{ signal, scope, items: 0, bytes: 0, oldestMs: 0 },
+        minutes: this.minutesOf(key),
+      };
       sum.items += items;
       sum.bytes += bytes;
       sum.oldestMs = Math.max(sum.oldestMs, nowMs - entries[0].addedAtMs);

@@ -170,6 +170,7 @@ export class BatchDesk {
       receivedAtMs: entry.receivedAtMs,
       retentionDays: entry.retentionDays,
       items: entry.items,
+      reasons: entry.reasons,
       bytes: entry.bodyBytes,
       read: async () => {
         if (batch.holder !== view) throw new AppError('UNAVAILABLE', `Batch ${id} is not held any more`);

@@ -326,6 +326,79 @@ test('reports what waits, by signal and tenant', async (context) => {
   assert.deepEqual([waitingItems.traces, waitingBytes, waitingEntries, waitingBatches], [3, 30, 3, 1]);
 });
 
+test('what was refused of a request is told with what waits, in the batch, and in the failed set, over restarts', async (context) => {
+  const directory = await temporaryDirectory(context);
+  const minuteMs = 1_800_000_000_000;
+  let queue = await openIn(directory);
+  const reasons = { TIME_OUT_OF_RANGE: 2, INVALID_TRACE_ID: 1 };
+  await queue.add({ ...entryOf('a'), items: 5, rejected: 3, reasons });
+  await queue.add({
+    ...entryOf('b'),
+    receivedAtMs: minuteMs + 59_999,
+    rejected: 1,
+    reasons: { INVALID_TRACE_ID: 1 },
+  });
+  await queue.add({ ...entryOf('next'), receivedAtMs: minuteMs + 60_000 });
+  // As versions before the ledger wrote it.
+  await queue.add({ ...entryOf('older'), receivedAtMs: minuteMs + 60_000, rejected: 4 });
+  const expected = [
+    { minuteMs, items: 6, reasons: { TIME_OUT_OF_RANGE: 2, INVALID_TRACE_ID: 2 } },
+    { minuteMs: minuteMs + 60_000, items: 2, reasons: { NOT_RECORDED: 4 } },
+  ];
+  for (let starts = 0; starts < 2; starts++) {
+    assert.deepEqual(
+      queue.waiting().map(({ minutes }) => minutes),
+      [expected],
+    );
+    await queue.close();
+    queue = await openIn(directory);
+  }
+  const batch = await takeSoon(queue);
+  assert.deepEqual(
+    batch?.entries.map((entry) => entry.reasons),
+    [reasons, { INVALID_TRACE_ID: 1 }, undefined, { NOT_RECORDED: 4 }],
+  );
+  await queue.fail(batch!, 'it is poison');
+  assert.deepEqual(queue.waiting(), []);
+  await queue.close();
+  queue = await openIn(directory);
+  const [first] = await queue.failed();
+  assert.deepEqual(first.reasons, reasons);
+  assert.equal(await queue.retryFailed([first.id]), 1);
+  assert.deepEqual(queue.waiting()[0].minutes, [{ minuteMs, items: 5, reasons }]);
+  await queue.close();
+});
+
+test('a discarded entry is kept until that is recorded, over a restart too, and never comes back', async (context) => {
+  const directory = await temporaryDirectory(context);
+  let queue = await openIn(directory);
+  await queue.add(entryOf('junk'));
+  const batch = await takeSoon(queue);
+  await queue.fail(batch!, 'it is junk');
+  const [{ id }] = await queue.failed();
+  const away = () => Promise.reject(new Error('the ledger is away'));
+  await assert.rejects(queue.discardFailed([id], away), /the ledger is away/);
+  for (let starts = 0; starts < 2; starts++) {
+    assert.deepEqual(
+      (await queue.failed()).map((entry) => [entry.id, entry.isDiscarded]),
+      [[id, true]],
+    );
+    assert.equal(await queue.retryFailed(), 0);
+    await queue.close();
+    queue = await openIn(directory);
+  }
+  const recorded: string[] = [];
+  const record = async (entries: readonly { id: string }[]) => {
+    recorded.push(...entries.map((entry) => entry.id));
+  };
+  assert.equal(await queue.discardFailed([id], record), 1);
+  assert.deepEqual([recorded, await queue.failed(), queue.stats().failedBytes], [[id], [], 0]);
+  await queue.close();
+  queue = await openIn(directory);
+  assert.deepEqual(await queue.failed(), []);
+  await queue.close();
+});
+
 test('a burst of small entries shares few syncs', async (context) => {
   const queue = await openNew(context);
   await Promise.all([...Array(3000).keys()].map((i) => queue.add(entryOf(`entry ${i}`))));

@@ -138,8 +138,11 @@ export class DiskIngestQueue implements IngestQueue {
     return failed.retry(ids, requeue, () => this.releaseRequeued());
   }
 
-  async discardFailed(ids: readonly string[]): Promise<number> {
-    return this.parts.failed.discard(ids);
+  async discardFailed(
+    ids: readonly string[],
+    record?: (entries: readonly FailedEntry[]) => Promise<void>,
+  ): Promise<number> {
+    return this.parts.failed.discard(ids, record);
   }
 
   /** An entry that came back may be taken once its file is gone, or it could come back twice. */

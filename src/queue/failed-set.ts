@@ -12,6 +12,8 @@ import { type Batch, readPayload, type StoredEntry, salvageBody } from './stored
 const MARKER = Buffer.from('TFFAILED');
 const FAILED_RECORD = 1;
 const SUFFIX = '.failed';
+/** Discarded for good, kept until that is recorded elsewhere. */
+const DISCARDED_SUFFIX = '.discarded';
 const LENGTH_BYTES = 4;
 const MAX_REASON_LENGTH = 2000;
 /** Larger than any meta; the body is not read for a listing. */
@@ -52,8 +54,9 @@ export class FailedSet {
       const path = join(this.directory, name);
       try {
         if (name.endsWith('.tmp')) await this.fs.unlink(path);
-        if (!name.endsWith(SUFFIX)) continue;
-        const file = await this.readMeta(path);
+        const isDiscarded = name.endsWith(DISCARDED_SUFFIX);
+        if (!name.endsWith(SUFFIX) && !isDiscarded) continue;
+        const file = { ...(await this.readMeta(path)), ...(isDiscarded ? { isDiscarded } : {}) };
         if (liveBatches.has(file.batchId) || requeued.has(file.id)) await this.fs.unlink(path);
         else this.publish([file]);
       } catch (error) {
@@ -77,7 +80,7 @@ export class FailedSet {
     failedAtMs: number,
   ): Promise<FailedFile> {
     const entry = batch.entries[index];
-    const { signal, scope, receivedAtMs, retentionDays, items, bodyBytes: bytes } = entry;
+    const { signal, scope, receivedAtMs, retentionDays, items, reasons, bodyBytes: bytes } = entry;
     const file: FailedFile = {
       id: fileId(batch, index),
       batchId: batch.id,
@@ -86,6 +89,7 @@ export class FailedSet {
       receivedAtMs,
       failedAtMs,
       items,
+      reasons,
       bytes,
       reason: reason.slice(0, MAX_REASON_LENGTH),
       retentionDays,
@@ -117,10 +121,11 @@ export class FailedSet {
     return this.alone(async () => {
       let count = 0;
       for (const file of this.chosen(ids)) {
+        if (file.isDiscarded) continue;
         const body = await this.readBody(file.id).catch(() => undefined);
         if (!body) continue;
-        const { id, signal, scope, receivedAtMs, retentionDays, items } = file;
-        const meta = { signal, scope, receivedAtMs, retentionDays, items, rejected: 0, note: '' };
+        const { id, signal, scope, receivedAtMs, retentionDays, items, reasons } = file;
+        const meta = { signal, scope, receivedAtMs, retentionDays, items, reasons, rejected: 0, note: '' };
         await requeue(id, { ...meta, addedAtMs: Date.now(), contentHash: '', failedId: id }, body);
         this.forget(id);
         count++;
@@ -136,16 +141,33 @@ export class FailedSet {
     await this.fs.syncDirectory(this.directory);
   }
 
-  /** Deletes entries for good; returns how many. */
-  discard(ids: readonly string[]): Promise<number> {
+  /** Deletes entries for good; returns how many. With `record` that is durable before it is recorded, and the files go after it. */
+  discard(ids: readonly string[], record?: (files: readonly FailedFile[]) => Promise<void>): Promise<number> {
     return this.alone(async () => {
       const files = this.chosen(ids);
+      if (files.length > 0 && record) {
+        for (const file of files) await this.markDiscarded(file);
+        await this.fs.syncDirectory(this.directory);
+        await record(files);
+      }
       for (const { id } of files) {
         await this.remove(id);
         this.forget(id);
       }
       return files.length;
     });
+  }
+
+  private async markDiscarded(file: FailedFile): Promise<void> {
+    if (file.isDiscarded) return;
+    const path = this.pathOf(file.id);
+    file.isDiscarded = true;
+    try {
+      await this.fs.rename(path, this.pathOf(file.id));
+    } catch (error) {
+      file.isDiscarded = false;
+      throw error;
+    }
   }
 
   private chosen(ids: readonly string[] | undefined): FailedFile[] {
@@ -198,7 +220,8 @@ export class FailedSet {
   }
 
   private pathOf(id: string): string {
-    return join(this.directory, `${id}${SUFFIX}`);
+    const suffix = this.entries.get(id)?.isDiscarded ? DISCARDED_SUFFIX : SUFFIX;
+    return join(this.directory, `${id}${suffix}`);
   }
 }
 

@@ -4,6 +4,12 @@ import type { Signal } from '../signal.js';
 /** Injection token of the queue. */
 export const INGEST_QUEUE = Symbol('INGEST_QUEUE');
 
+/** How many items of a request were refused, by the code of the reason (otlp/item-rules.ts). */
+export type Rejections = Readonly<Record<string, number>>;
+
+/** The reason of items that a version of this program refused which did not write the reasons down. */
+export const REASON_NOT_RECORDED = 'NOT_RECORDED';
+
 /** One accepted OTLP request, as it is made durable. The queue owns `body` once `add` has resolved with `duplicate: false`. */
 export interface IngestEntry {
   signal: Signal;
@@ -15,6 +21,8 @@ export interface IngestEntry {
   items: number;
   /** Items refused by partial success; told again to a client that sends the same body again. */
   rejected: number;
+  /** The same, by reason; for the ledger. */
+  reasons?: Rejections;
   /** OTLP protobuf (Export*ServiceRequest), in memory of the body pool. */
   body: Uint8Array;
   /** 16 bytes of a cryptographic hash of the whole decompressed body. */
@@ -30,6 +38,8 @@ export interface BatchEntry {
   readonly receivedAtMs: number;
   readonly retentionDays: number;
   readonly items: number;
+  /** What was refused of the request besides; undefined: nothing. */
+  readonly reasons?: Rejections;
   /** Body length, bytes. */
   readonly bytes: number;
   /**
@@ -74,8 +84,21 @@ export interface FailedEntry {
   receivedAtMs: number;
   failedAtMs: number;
   items: number;
+  /** What was refused of the request besides; undefined: nothing. */
+  reasons?: Rejections;
   bytes: number;
   reason: string;
+  /** Discarded, but perhaps not recorded yet: only `discardFailed` can be called with it. */
+  isDiscarded?: boolean;
+}
+
+/** What waits of one minute's requests. */
+export interface WaitingMinute {
+  /** The minute of their receipt, Unix milliseconds. */
+  minuteMs: number;
+  items: number;
+  /** What was refused of them besides. */
+  reasons: Rejections;
 }
 
 export interface WaitingLane {
@@ -84,6 +107,7 @@ export interface WaitingLane {
   items: number;
   bytes: number;
   oldestMs: number;
+  minutes: WaitingMinute[];
 }
 
 export interface QueueStats {
@@ -152,8 +176,16 @@ export interface IngestQueue {
   failed(): Promise<FailedEntry[]>;
   /** Puts failed entries (all, or the given ids) back into the queue; returns how many. */
   retryFailed(ids?: readonly string[]): Promise<number>;
-  /** Deletes failed entries for good; returns how many. */
-  discardFailed(ids: readonly string[]): Promise<number>;
+  /**
+   * Deletes failed entries for good; returns how many.
+   *
+   * @param record is told of the entries once it is durable that they are discarded and before they are gone; after a crash
+   *   in between, or when it throws, they are listed as `isDiscarded`, and this is to be called for them again
+   */
+  discardFailed(
+    ids: readonly string[],
+    record?: (entries: readonly FailedEntry[]) => Promise<void>,
+  ): Promise<number>;
   stats(): QueueStats;
   /** What waits, by signal and tenant (planned batches included). */
   waiting(): WaitingLane[];

@@ -15,6 +15,7 @@ function entry(tenant: string, bodyBytes: number, queuedAtMs = 0, items = 1): St
     scope: scopeOf(tenant),
     ...times,
     items,
+    reasons: undefined,
     bodyBytes,
     place,
     body: undefined,

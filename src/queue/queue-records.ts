@@ -1,6 +1,6 @@
 import type { Scope } from '../edge/scope.js';
 import type { Signal } from '../signal.js';
-import type { IngestEntry } from './ingest-queue.js';
+import type { IngestEntry, Rejections } from './ingest-queue.js';
 
 /**
  * What the ingestion queue writes into its journal. A record is never changed in meaning: a new meaning is a new
@@ -27,6 +27,8 @@ export interface EntryMeta {
   items: number;
   rejected: number;
   note: string;
+  /** Missing in records of before there was a ledger, and when nothing was refused. */
+  reasons?: Rejections;
   /** When the queue took it: the ten minutes of duplicates count from here. */
   addedAtMs: number;
   /** Hex; '' for an entry that came back from the failed set. */
@@ -65,7 +67,7 @@ export interface VoidRecord {
 const LENGTH_BYTES = 4;
 
 export function metaOf(entry: IngestEntry, addedAtMs: number): EntryMeta {
-  const { signal, scope, receivedAtMs, retentionDays, items, rejected, note, contentHash } = entry;
+  const { signal, scope, receivedAtMs, retentionDays, items, rejected, note, reasons, contentHash } = entry;
   return {
     signal,
     scope,
@@ -74,6 +76,7 @@ export function metaOf(entry: IngestEntry, addedAtMs: number): EntryMeta {
     items,
     rejected,
     note,
+    reasons,
     addedAtMs,
     contentHash: Buffer.from(contentHash.buffer, contentHash.byteOffset, contentHash.length).toString('hex'),
   };

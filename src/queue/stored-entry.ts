@@ -5,7 +5,7 @@ import type { Place } from '../journal/journal.js';
 import { readRecord } from '../journal/record.js';
 import type { BodyPool } from '../memory/body-pool.js';
 import type { Signal } from '../signal.js';
-import type { IngestBatch } from './ingest-queue.js';
+import { type IngestBatch, REASON_NOT_RECORDED, type Rejections } from './ingest-queue.js';
 import type { EntryMeta } from './queue-records.js';
 
 /** An acknowledged entry: where its record lies, and its body while memory allows. */
@@ -20,6 +20,7 @@ export interface StoredEntry {
   readonly queuedAtMs: number;
   readonly retentionDays: number;
   readonly items: number;
+  readonly reasons: Rejections | undefined;
   readonly bodyBytes: number;
   place: Place;
   body: Uint8Array | undefined;
@@ -54,7 +55,8 @@ export function storedEntry(
   body?: Uint8Array,
 ): StoredEntry {
   const { id, meta, bodyBytes, place } = source;
-  const { signal, scope, receivedAtMs, addedAtMs, retentionDays, items } = meta;
+  const { signal, scope, receivedAtMs, addedAtMs, retentionDays, items, rejected } = meta;
+  const reasons = meta.reasons ?? (rejected > 0 ? { [REASON_NOT_RECORDED]: rejected } : undefined);
   return {
     id,
     signal,
@@ -64,6 +66,7 @@ export function storedEntry(
     queuedAtMs,
     retentionDays,
     items,
+    reasons,
     bodyBytes,
     place,
     body,

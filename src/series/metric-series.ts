@@ -3,24 +3,30 @@ import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
-import {
-  Asking,
-  attributeText,
-  type Meta,
-  restrictByAttributes,
-  TELEMETRY_TABLES,
-  Where,
-} from '../store/statement.js';
+import { Asking, attributeText, type Meta, restrictByAttributes, Where } from '../store/statement.js';
 import { exactDouble } from '../store/values.js';
 import { type Aggregation, type MetricKind, quantileOf, requireAggregation } from './aggregation.js';
 import { type Bucket, explicitBuckets, exponentialBuckets, quantile } from './histogram.js';
 import {
-  changeStatement,
-  explicitStatement,
-  exponentialStatement,
-  numberStatement,
+  bucketStatement,
+  isOfChange,
+  kindStatement,
+  needsPoints,
+  quantileStatement,
   type SeriesSource,
+  valueStatement,
 } from './metric-statements.js';
+import { EXPLICIT, EXPONENTIAL, LOOK_BACK_MS } from './point-changes.js';
+import { hadPoints, readRollupState } from './rollup-hours.js';
+import {
+  coarsest,
+  DAY_MS,
+  type Need,
+  type Plan,
+  planSegments,
+  type Segment,
+  type Source,
+} from './rollup-plan.js';
 
 export interface SeriesQuestion {
   metric: string;
@@ -47,13 +53,17 @@ export interface SeriesAnswer {
   agg: Aggregation | null;
   /** Seconds. */
   step: number;
-  source: 'raw';
+  /** The coarsest that was read. */
+  source: Source;
   series: Series[];
   meta: Meta;
 }
 
 /** Points of all series together; more would be an answer that nobody can draw. */
 const MAX_POINTS = 200_000;
+
+const POINTS_GONE =
+  'Data points of a part of the time range are no longer kept. Use a step of whole hours or days, and a range that begins on one.';
 
 interface KindRow {
   metric_type: MetricKind['type'];
@@ -84,10 +94,17 @@ interface ExponentialRow extends StepRow {
   negative: [string[], number[]];
 }
 
+const EXPLICIT_TEXT =
+  'arrayMap(x -> toString(x), tupleElement(set, 1)) AS bounds, tupleElement(set, 2) AS counts';
+const EXPONENTIAL_TEXT = `tupleElement(set, 1) AS scale, tupleElement(set, 2) AS zeros, tupleElement(set, 3) AS threshold,
+  tupleElement(set, 4) AS positive, tupleElement(set, 5) AS negative`;
+
 /**
- * A metric over time, from the raw points. Steps are aligned to the epoch; the first and the last one are cut at the
- * range, and a rate is per second of what is left of them. Points that say "no recorded value" are left out.
+ * A metric over time, from the coarsest rollups that answer as the raw points would, and from these where there are none. Steps are
+ * aligned to the epoch; the first and the last one are cut at the range, and a rate is per second of what is left of them.
+ * Points that say "no recorded value" are left out. `meta.partial` says that raw points are needed that are gone.
  *
+ * @param from `raw`: the raw points alone
  * @throws AppError INVALID_ARGUMENT when the aggregation has no meaning for the metric, QUERY_TOO_EXPENSIVE
  */
 export async function queryMetric(
@@ -96,54 +113,60 @@ export async function queryMetric(
   question: SeriesQuestion,
   range: TimeRange,
   signal?: AbortSignal,
+  from: 'coarsest' | 'raw' = 'coarsest',
 ): Promise<SeriesAnswer> {
   const asking = new Asking(clickhouse, signal);
   const { metric, stepMs } = question;
-  const found = await findKind(scope, asking, question, range);
-  const head = { metric, metric_type: found?.kind.type ?? '', unit: found?.unit ?? '' } as const;
-  const tail = { step: stepMs / 1000, source: 'raw' } as const;
-  if (!found) return { ...head, agg: question.agg ?? null, ...tail, series: [], meta: asking.cost.meta() };
-  const agg = requireAggregation(metric, found.kind, question.agg);
-  const rows = await readValues(scope, asking, question, found.kind, agg, range);
-  const divisor = agg === 'rate' ? (startMs: number) => secondsWithin(range, startMs, stepMs) : () => 1;
-  return {
-    ...head,
-    agg,
-    ...tail,
-    series: toSeries(rows, question.groupBy, divisor),
-    meta: asking.cost.meta(),
+  const state = from === 'raw' ? undefined : await readRollupState(scope, asking, range);
+  const planFor = (need: Need): Plan =>
+    state ? planSegments(range, need, state) : { segments: [{ source: 'raw', ...range }], gone: [] };
+  // What a metric is does not depend on the steps.
+  const kindPlan = planFor({ stepMs: DAY_MS, canBeRolled: true, lookBackMs: 0 });
+  const found = await findKind(scope, asking, question, kindPlan.segments);
+  const answer = async (plan: Plan, agg: Aggregation | null, series: Series[]): Promise<SeriesAnswer> => {
+    const source = coarsest(plan.segments.map((segment) => segment.source));
+    const partial = plan.gone.length > 0 && (await hadPoints(scope, asking, plan.gone));
+    const { kind, unit } = found ?? { kind: { type: '' as const }, unit: '' };
+    const why = partial ? ({ partial: true, partial_reason: POINTS_GONE } as const) : {};
+    const meta = { ...asking.cost.meta(), source, ...why };
+    return { metric, metric_type: kind.type, unit, agg, step: stepMs / 1000, source, series, meta };
   };
+  if (!found) return answer(kindPlan, question.agg ?? null, []);
+  const agg = requireAggregation(metric, found.kind, question.agg);
+  const plan = planFor({
+    stepMs,
+    canBeRolled: !needsPoints(found.kind, agg),
+    lookBackMs: isOfChange(found.kind, agg) ? LOOK_BACK_MS : 0,
+  });
+  const rows = await readValues(scope, asking, question, found.kind, agg, plan.segments);
+  const divisor = agg === 'rate' ? (startMs: number) => secondsWithin(range, startMs, stepMs) : () => 1;
+  return answer(plan, agg, toSeries(rows, question.groupBy, divisor));
 }
 
+/** Columns that points and rollups have both. */
 function pointsOf(scope: Scope, question: SeriesQuestion): Where {
   const where = new Where(scope);
   where.and(`metric_name = ${where.bind('String', question.metric)}`);
   if (question.services.length > 0)
     where.and(`service_name IN ${where.bind('Array(String)', question.services)}`);
   restrictByAttributes(where, question.filters);
-  // DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
-  return where.and('bitAnd(flags, 1) = 0');
+  return where;
 }
 
 async function findKind(
   scope: Scope,
   asking: Asking,
   question: SeriesQuestion,
-  range: TimeRange,
+  segments: readonly Segment[],
 ): Promise<{ kind: MetricKind; unit: string } | undefined> {
-  const where = pointsOf(scope, question).within(range);
-  const rows = await asking.rows<KindRow>(
-    `SELECT metric_type, topK(1)(unit)[1] AS unit, max(aggregation_temporality != 'DELTA') AS cumulative,
-  min(is_monotonic) AS monotonic
-FROM ${TELEMETRY_TABLES.metrics} WHERE ${where} AND metric_type != 'none' GROUP BY metric_type ORDER BY metric_type`,
-    where,
-  );
+  const where = pointsOf(scope, question);
+  const rows = await asking.rows<KindRow>(kindStatement({ where, segments }), where);
   if (rows.length === 0) return undefined;
-  if (rows.length > 1) {
-    const types = rows.map((row) => row.metric_type).join(' and ');
+  const types = [...new Set(rows.map((row) => row.metric_type))];
+  if (types.length > 1) {
     throw new AppError(
       'INVALID_ARGUMENT',
-      `${question.metric} is recorded as ${types}, which do not go together.`,
+      `${question.metric} is recorded as ${types.join(' and ')}, which do not go together.`,
       {
         details: [
           {
@@ -155,8 +178,10 @@ FROM ${TELEMETRY_TABLES.metrics} WHERE ${where} AND metric_type != 'none' GROUP 
       },
     );
   }
-  const [{ metric_type, unit, cumulative, monotonic }] = rows;
-  return { kind: { type: metric_type, monotonic: Boolean(monotonic), delta: !cumulative }, unit };
+  const monotonic = rows.every((row) => Boolean(row.monotonic));
+  const delta = rows.every((row) => !row.cumulative);
+  // The unit of most points comes first.
+  return { kind: { type: types[0], monotonic, delta }, unit: rows[0].unit };
 }
 
 async function readValues(
@@ -165,30 +190,29 @@ async function readValues(
   question: SeriesQuestion,
   kind: MetricKind,
   agg: Aggregation,
-  range: TimeRange,
+  segments: readonly Segment[],
 ): Promise<ValueRow[]> {
   const where = pointsOf(scope, question);
   where.and(`metric_type = ${where.bind('String', kind.type)}`);
   const source: SeriesSource = {
     where,
-    range,
+    segments,
     labels: `CAST([${question.groupBy.map((key) => attributeText(where, key)).join(', ')}], 'Array(String)')`,
     stepMs: where.bind('Int64', String(question.stepMs)),
     limit: where.bind('UInt32', MAX_POINTS + 1),
   };
   const ask = async <T>(statement: string) => bounded(await asking.rows<T>(statement, where));
-  const isNumber = kind.type === 'gauge' || kind.type === 'sum';
   const q = quantileOf(agg);
-  if (isNumber && agg !== 'rate' && agg !== 'increase') return ask(numberStatement(source, agg));
-  if (isNumber || q === undefined) return ask(changeStatement(source, kind, agg));
+  if (q === undefined) return ask(valueStatement(source, kind, agg));
+  if (needsPoints(kind, agg)) return ask(quantileStatement(source, q));
   if (kind.type === 'histogram') {
-    return quantiles(await ask<ExplicitRow>(explicitStatement(source)), q, (rows) =>
-      explicitBuckets(rows.map(({ bounds, counts }) => ({ bounds: bounds.map(Number), counts }))),
+    const rows = await ask<ExplicitRow>(bucketStatement(source, EXPLICIT, EXPLICIT_TEXT));
+    return quantiles(rows, q, (sets) =>
+      explicitBuckets(sets.map(({ bounds, counts }) => ({ bounds: bounds.map(Number), counts }))),
     );
   }
-  return quantiles(await ask<ExponentialRow>(exponentialStatement(source)), q, (rows) =>
-    exponentialBuckets(rows.map(exponentialCounts)),
-  );
+  const rows = await ask<ExponentialRow>(bucketStatement(source, EXPONENTIAL, EXPONENTIAL_TEXT));
+  return quantiles(rows, q, (sets) => exponentialBuckets(sets.map(exponentialCounts)));
 }
 
 function bounded<T>(rows: T[]): T[] {

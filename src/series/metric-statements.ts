@@ -1,12 +1,23 @@
 import type { TimeRange } from '../http/time.js';
 import { TELEMETRY_TABLES, type Where } from '../store/statement.js';
 import { type Aggregation, type MetricKind, quantileOf } from './aggregation.js';
+import {
+  type BucketSets,
+  type ChangeColumns,
+  changeOf,
+  LOOK_BACK_MS,
+  OBSERVED,
+  pointsWithChange,
+  RECORDED,
+} from './point-changes.js';
+import type { Segment, Source } from './rollup-plan.js';
 
-/** The points a statement is about, and how they are put into steps and series. */
+/** What a statement is about, and how it is put into steps and series. */
 export interface SeriesSource {
-  /** The metric's points of one type, less the time range. */
+  /** What points and rollups must meet, less the time. */
   where: Where;
-  range: TimeRange;
+  /** Where they are read from. */
+  segments: readonly Segment[];
   /** SQL of the labels: Array(String). */
   labels: string;
   /** Placeholder: milliseconds. */
@@ -15,134 +26,183 @@ export interface SeriesSource {
   limit: string;
 }
 
-/**
- * How far before the range the point is looked for that a series' first change is counted from. SDKs send every
- * minute unless told otherwise; a series that was silent for longer begins anew.
- */
-const LOOK_BACK_NS = 600_000_000_000n;
-
-/** Values of gauges and sums as they are: rows {step_ms, labels, value}. */
-export function numberStatement(source: SeriesSource, agg: Aggregation): string {
-  const { where, range, labels, limit } = source;
-  return `SELECT ${step(source)} AS step_ms, ${labels} AS labels, toString(${ofValues(agg)}) AS value
-FROM ${TELEMETRY_TABLES.metrics} WHERE ${where.within(range)} AND value_type != 'none'
-GROUP BY step_ms, labels ORDER BY labels, step_ms LIMIT ${limit}`;
+/** SQL of values `a` and `b` that are added up per step, from raw points and from rollups, and of what is made of them. */
+interface Measure {
+  raw: { a: string; b?: string };
+  rolled: { a: string; b?: string };
+  value: string;
 }
 
-function ofValues(agg: Aggregation): string {
-  const q = quantileOf(agg);
-  if (q !== undefined) return `quantileExactInclusive(${q})(value)`;
-  if (agg === 'last') return 'argMax(value, (timestamp, series_id))';
-  return agg === 'count' ? 'count()' : `${agg}(value)`;
+/** Types and units of a metric: rows {metric_type, unit, cumulative, monotonic, points}. */
+export function kindStatement({ where, segments }: Pick<SeriesSource, 'where' | 'segments'>): string {
+  const branches = branchesOf(segments, (source, stretches) => {
+    const [table, condition, points] =
+      source === 'raw'
+        ? [TELEMETRY_TABLES.metrics, `${rawWithin(where, stretches)} AND ${RECORDED}`, 'count()']
+        : [`${source} FINAL`, rolledWithin(where, stretches), 'sum(points)'];
+    return `SELECT metric_type, unit, max(aggregation_temporality != 'DELTA') AS is_cumulative,
+  min(is_monotonic) AS only_grows, ${points} AS n
+FROM ${table} WHERE ${where} AND ${condition} AND metric_type != 'none' GROUP BY metric_type, unit`;
+  });
+  return `SELECT metric_type, unit, max(is_cumulative) AS cumulative, min(only_grows) AS monotonic, sum(n) AS points
+FROM (${branches}) GROUP BY metric_type, unit ORDER BY metric_type, points DESC, unit`;
 }
 
-/** What happened in each step, of sums, histograms and summaries: rows {step_ms, labels, value}. */
-export function changeStatement(source: SeriesSource, kind: MetricKind, agg: Aggregation): string {
-  const isSum = kind.type === 'sum';
-  const measures = isSum ? { amount: 'value', total: 'value' } : { amount: 'toFloat64(count)', total: 'sum' };
-  const columns = [
-    `${measures.amount} AS amount`,
-    `${measures.total} AS total`,
-    'min AS least',
-    'max AS most',
-  ];
-  const points = pointsWithChange(source, columns, ['amount', 'total']);
-  return `SELECT step_ms, labels, toString(${ofChange(agg)}) AS value FROM (
-  SELECT step_ms, labels, least, most,
-    if(change = 'difference', amount - amount_before, amount) AS amounted,
-    if(change = 'difference', total - total_before, total) AS totalled
-  FROM (${points})
-)
+/** Values of gauges and sums as they are, or what happened in each step of the others: rows {step_ms, labels, value}. */
+export function valueStatement(source: SeriesSource, kind: MetricKind, agg: Aggregation): string {
+  const isNumber = kind.type === 'gauge' || kind.type === 'sum';
+  const isChange = isOfChange(kind, agg);
+  const { raw, rolled, value } = isChange ? ofChange(isNumber, agg) : ofValues(agg);
+  const both = ({ a, b = '0' }: { a: string; b?: string }) => `${a} AS a, ${b} AS b`;
+  const branches = branchesOf(source.segments, (from, stretches) => {
+    if (from !== 'raw') return stepsOf(source, from, stretches, both(rolled));
+    if (!isChange) {
+      return `SELECT ${rawStep(source)}, ${both(raw)} FROM ${TELEMETRY_TABLES.metrics}
+WHERE ${source.where} AND ${rawWithin(source.where, stretches)} AND ${RECORDED} GROUP BY step_ms, labels`;
+    }
+    const columns = isNumber ? { columns: ['value AS amount'], before: ['amount'] } : OBSERVED;
+    return `SELECT step_ms, labels, ${both(raw)} FROM (${changedPoints(source, stretches, columns)})
+WHERE change != 'unknown' GROUP BY step_ms, labels`;
+  });
+  return `SELECT step_ms, labels, toString(${value}) AS value FROM (${branches})
 GROUP BY step_ms, labels ORDER BY labels, step_ms LIMIT ${source.limit}`;
 }
 
-function ofChange(agg: Aggregation): string {
+/** Exact percentiles of points, which no rollup has: rows {step_ms, labels, value}. */
+export function quantileStatement(source: SeriesSource, q: number): string {
+  return `SELECT ${rawStep(source)}, toString(quantileExactInclusive(${q})(value)) AS value FROM ${TELEMETRY_TABLES.metrics}
+WHERE ${source.where} AND ${rawWithin(source.where, source.segments)} AND ${RECORDED}
+GROUP BY step_ms, labels ORDER BY labels, step_ms LIMIT ${source.limit}`;
+}
+
+/** Bucket counts in each step: rows {step_ms, labels, set}, one per set of bounds or scale; `toText` makes JSON of a set. */
+export function bucketStatement(source: SeriesSource, sets: BucketSets, toText: string): string {
+  const { points, ofPoint, column, key, sum } = sets;
+  const columns = ['toFloat64(count) AS amount', ...points.columns];
+  const before = ['amount', ...points.before];
+  const branches = branchesOf(source.segments, (from, stretches) =>
+    from === 'raw'
+      ? `SELECT step_ms, labels, arrayJoin(${ofPoint}) AS part FROM (${changedPoints(source, stretches, { columns, before })})`
+      : `SELECT ${rolledStep(source)}, arrayJoin(${column}) AS part FROM ${from} FINAL
+WHERE ${source.where} AND ${rolledWithin(source.where, stretches)}`,
+  );
+  return `SELECT step_ms, labels, ${toText} FROM (
+  SELECT step_ms, labels, ${key} AS bucket_key, ${sum} AS set FROM (${branches}) GROUP BY step_ms, labels, bucket_key
+) ORDER BY labels, step_ms, bucket_key LIMIT ${source.limit}`;
+}
+
+function ofValues(agg: Aggregation): Measure {
   switch (agg) {
-    case 'sum':
-      return 'sum(totalled)';
     case 'avg':
-      return 'sum(totalled) / nullIf(sumIf(amounted, totalled IS NOT NULL), 0)';
-    case 'min':
-      return 'min(least)';
-    case 'max':
-      return 'max(most)';
+      return {
+        raw: { a: 'sum(value)', b: 'toFloat64(count())' },
+        rolled: { a: 'sum(sum)', b: 'sum(summed)' },
+        value: 'sum(a) / sum(b)',
+      };
+    case 'count':
+      return { raw: { a: 'toFloat64(count())' }, rolled: { a: 'sum(count)' }, value: 'sum(a)' };
+    case 'last':
+      return {
+        raw: { a: 'max((timestamp, series_id, value))' },
+        rolled: { a: 'max((last_timestamp, series_id, last))' },
+        value: 'tupleElement(max(a), 3)',
+      };
     default:
-      return 'sum(amounted)';
+      return {
+        raw: { a: `${agg}(value)` },
+        rolled: { a: `${agg}(${agg})` },
+        value: `${agg}(a)`,
+      };
   }
 }
 
-/** Bucket counts of explicit histograms in each step: rows {step_ms, labels, bounds, counts}, one per set of bounds. */
-export function explicitStatement(source: SeriesSource): string {
-  const columns = ['toFloat64(count) AS amount', 'explicit_bounds AS bounds', 'bucket_counts AS counts'];
-  const points = pointsWithChange(source, columns, ['amount', 'bounds', 'counts']);
-  return `SELECT step_ms, labels, arrayMap(x -> toString(x), part.1) AS bounds, sumForEach(part.2) AS counts FROM (
-  SELECT step_ms, labels, arrayJoin(arrayConcat(
-    [(bounds, arrayMap(x -> toFloat64(x), counts))],
-    if(change = 'difference', [(bounds_before, arrayMap(x -> -toFloat64(x), counts_before))], [])
-  )) AS part
-  FROM (${points})
-)
-GROUP BY step_ms, labels, part.1 ORDER BY labels, step_ms LIMIT ${source.limit}`;
+function ofChange(isNumber: boolean, agg: Aggregation): Measure {
+  const amount = changeOf('amount');
+  const total = changeOf('total');
+  switch (agg) {
+    case 'sum':
+      return { raw: { a: `sum(${total})` }, rolled: { a: 'sum(sum)' }, value: 'sum(a)' };
+    case 'avg':
+      return {
+        raw: { a: `sum(${total})`, b: `sumIf(${amount}, (${total}) IS NOT NULL)` },
+        rolled: { a: 'sum(sum)', b: 'sum(summed)' },
+        value: 'sum(a) / nullIf(sum(b), 0)',
+      };
+    case 'min':
+      return { raw: { a: 'min(least)' }, rolled: { a: 'min(min)' }, value: 'min(a)' };
+    case 'max':
+      return { raw: { a: 'max(most)' }, rolled: { a: 'max(max)' }, value: 'max(a)' };
+    default:
+      return {
+        raw: { a: `sum(${amount})` },
+        rolled: { a: isNumber ? 'sum(increase)' : 'sum(count)' },
+        value: 'sum(a)',
+      };
+  }
 }
 
-/**
- * The same of exponential histograms, one row per scale: {step_ms, labels, scale, zeros, threshold, positive, negative},
- * the last two as [indices, counts].
- */
-export function exponentialStatement(source: SeriesSource): string {
-  const indices = (offset: string, counts: string) =>
-    `arrayMap(i -> toInt64(${offset} + i), range(length(${counts})))`;
-  const columns = [
-    'toFloat64(count) AS amount',
-    `(scale, toFloat64(zero_count), zero_threshold,
-      ${indices('positive_offset', 'positive_bucket_counts')}, arrayMap(x -> toFloat64(x), positive_bucket_counts),
-      ${indices('negative_offset', 'negative_bucket_counts')}, arrayMap(x -> toFloat64(x), negative_bucket_counts)) AS shape`,
-  ];
-  const points = pointsWithChange(source, columns, ['amount', 'shape']);
-  const inverse = 'arrayMap(x -> -x, shape_before.N)';
-  const before = `(shape_before.1, -shape_before.2, shape_before.3, shape_before.4, ${inverse.replace('N', '5')},
-      shape_before.6, ${inverse.replace('N', '7')})`;
-  return `SELECT step_ms, labels, part.1 AS scale, sum(part.2) AS zeros, max(part.3) AS threshold,
-  sumMap(part.4, part.5) AS positive, sumMap(part.6, part.7) AS negative
-FROM (
-  SELECT step_ms, labels, arrayJoin(arrayConcat([shape], if(change = 'difference', [${before}], []))) AS part
-  FROM (${points})
-)
-GROUP BY step_ms, labels, scale ORDER BY labels, step_ms LIMIT ${source.limit}`;
+/** A branch for each source that segments are of. */
+function branchesOf(
+  segments: readonly Segment[],
+  branch: (source: Source, stretches: readonly TimeRange[]) => string,
+): string {
+  const sources = [...new Set(segments.map(({ source }) => source))];
+  return sources
+    .map((source) =>
+      branch(
+        source,
+        segments.filter((segment) => segment.source === source),
+      ),
+    )
+    .join('\nUNION ALL\n');
 }
 
-const step = ({ stepMs }: SeriesSource) => `intDiv(toUnixTimestamp64Milli(timestamp), ${stepMs}) * ${stepMs}`;
+const stepsOf = (source: SeriesSource, table: Source, stretches: readonly TimeRange[], values: string) =>
+  `SELECT ${rolledStep(source)}, ${values} FROM ${table} FINAL
+WHERE ${source.where} AND ${rolledWithin(source.where, stretches)} GROUP BY step_ms, labels`;
 
-/**
- * The points within the range that say how much happened, with `change`:
- * - `whole`: the point itself is what happened: it is a delta, or the first after a reset (its amount fell, or it
- *   began after the point before it), or its series began within what was read
- * - `difference`: what happened is the difference to the point before, `<column>_before`
- * A first point whose series began earlier says nothing of when its amount happened, and is left out. So is one whose
- * start is its own time, which is how OTLP says that the start is unknown.
- *
- * @param columns with aliases, among them `amount`
- * @param before the aliases that are wanted of the point before, too
- */
-function pointsWithChange(source: SeriesSource, columns: string[], before: string[]): string {
-  const { where, range, labels } = source;
-  const readFromNs = range.fromNs > LOOK_BACK_NS ? range.fromNs - LOOK_BACK_NS : 0n;
-  const readFrom = where.bindTime(readFromNs);
-  const from = where.bindTime(range.fromNs);
-  where.within({ fromNs: readFromNs, toNs: range.toNs });
-  const lags = before.map((column) => `lagInFrame(${column}) OVER series AS ${column}_before`);
-  return `SELECT *, multiIf(
-      temporality = 'DELTA', 'whole',
-      nth = 1, if(start_timestamp >= ${readFrom} AND start_timestamp < timestamp, 'whole', 'unknown'),
-      amount < amount_before OR (start_timestamp > timestamp_before AND start_timestamp < timestamp), 'whole',
-      'difference'
-    ) AS change
-  FROM (
-    SELECT timestamp, start_timestamp, aggregation_temporality AS temporality, ${step(source)} AS step_ms,
-      ${labels} AS labels, series_id, ${columns.join(', ')}, row_number() OVER series AS nth,
-      lagInFrame(timestamp) OVER series AS timestamp_before, ${lags.join(', ')}
-    FROM ${TELEMETRY_TABLES.metrics} WHERE ${where}
-    WINDOW series AS (PARTITION BY series_id, temporality ORDER BY timestamp
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-  ) WHERE timestamp >= ${from} AND change != 'unknown'`;
+const rawStep = ({ stepMs, labels }: SeriesSource) =>
+  `intDiv(toUnixTimestamp64Milli(timestamp), ${stepMs}) * ${stepMs} AS step_ms, ${labels} AS labels`;
+const rolledStep = ({ stepMs, labels }: SeriesSource) =>
+  `intDiv(toInt64(toUnixTimestamp(timestamp)) * 1000, ${stepMs}) * ${stepMs} AS step_ms, ${labels} AS labels`;
+
+const anyOf = (conditions: string[]) => `(${conditions.join(' OR ')})`;
+
+const rawWithin = (where: Where, stretches: readonly TimeRange[]) =>
+  anyOf(
+    stretches.map(
+      ({ fromNs, toNs }) => `timestamp >= ${where.bindTime(fromNs)} AND timestamp < ${where.bindTime(toNs)}`,
+    ),
+  );
+
+/** Whole hours; the seconds of a DateTime end in 2106. */
+const rolledWithin = (where: Where, stretches: readonly TimeRange[]) => {
+  const seconds = (ns: bigint) => `toDateTime(${where.bind('UInt32', String(ns / 1_000_000_000n))}, 'UTC')`;
+  return anyOf(
+    stretches.map(({ fromNs, toNs }) => `timestamp >= ${seconds(fromNs)} AND timestamp < ${seconds(toNs)}`),
+  );
+};
+
+/** The points of the stretches, each compared with the one before it, wherever that lies. */
+function changedPoints(
+  source: SeriesSource,
+  stretches: readonly TimeRange[],
+  { columns, before }: ChangeColumns,
+): string {
+  const lookBackNs = BigInt(LOOK_BACK_MS) * 1_000_000n;
+  const earlier = (ns: bigint) => (ns > lookBackNs ? ns - lookBackNs : 0n);
+  const read = stretches.map(({ fromNs, toNs }) => ({ fromNs: earlier(fromNs), toNs }));
+  const points = pointsWithChange(`${source.where} AND ${rawWithin(source.where, read)}`, {
+    columns: [rawStep(source), ...columns],
+    before,
+  });
+  return `SELECT * FROM (${points}) WHERE ${rawWithin(source.where, stretches)}`;
 }
+
+/** Whether only single points tell, so that no rollup does: percentiles of numbers. */
+export const needsPoints = (kind: MetricKind, agg: Aggregation) =>
+  (kind.type === 'gauge' || kind.type === 'sum') && quantileOf(agg) !== undefined;
+
+/** Whether a point's value depends on the point before it. */
+export const isOfChange = (kind: MetricKind, agg: Aggregation) =>
+  (kind.type !== 'gauge' && kind.type !== 'sum') || agg === 'rate' || agg === 'increase';

@@ -61,14 +61,14 @@ export function searchLogs(
     name: 'logs',
     table: TELEMETRY_TABLES.logs,
     keyedBySteps: true,
-    columns: COLUMNS,
-    identity: IDENTITY,
+    columns: LOG_COLUMNS,
+    identity: LOG_IDENTITY,
   };
   const restrict = (where: Where) => restrictLogs(where, question);
   return readTimeOrdered(
     scope,
     clickhouse,
-    { ...table, order, filters, restrict, decode },
+    { ...table, order, filters, restrict, decode: decodeLog },
     range,
     page,
     signal,
@@ -109,15 +109,17 @@ function severityAtLeast(where: Where, least: number): string {
   return `(severity_number >= ${number} OR (severity_number = 0 AND upper(severity_text) IN ${texts}))`;
 }
 
-const IDENTITY = `service_name, observed_timestamp, timestamp_source, trace_id, span_id, flags, severity_number,
+/** Everything that makes a record differ from another. */
+export const LOG_IDENTITY = `service_name, observed_timestamp, timestamp_source, trace_id, span_id, flags, severity_number,
   severity_text, event_name, body, body_type, attributes, attribute_types, dropped_attributes_count, ${ORIGIN_IDENTITY}`;
 
-const COLUMNS = `timestamp_source, toString(reinterpretAsUInt64(observed_timestamp)) AS observed_time_unix_nano,
+/** Of a `LogRow`, less its time and hash. */
+export const LOG_COLUMNS = `timestamp_source, toString(reinterpretAsUInt64(observed_timestamp)) AS observed_time_unix_nano,
   hex(trace_id) AS trace_hex, hex(span_id) AS span_hex, flags, severity_number, severity_text, service_name, event_name,
   body, body_type, mapKeys(attributes) AS attribute_keys, mapValues(attributes) AS attribute_values, attribute_types,
   dropped_attributes_count, ${ORIGIN_COLUMNS}`;
 
-interface LogRow extends OrderedRow, OriginRow {
+export interface LogRow extends OrderedRow, OriginRow {
   timestamp_source: LogRecord['timestamp_source'];
   observed_time_unix_nano: string;
   trace_hex: string;
@@ -135,7 +137,7 @@ interface LogRow extends OrderedRow, OriginRow {
   dropped_attributes_count: number;
 }
 
-function decode(row: LogRow): LogRecord {
+export function decodeLog(row: LogRow): LogRecord {
   const observed = row.observed_time_unix_nano;
   return {
     timestamp: nanosToIso(row.time_unix_nano),

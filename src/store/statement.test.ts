@@ -10,6 +10,8 @@ let store: TelemetryStore;
 
 const coded = (code: ErrorCode) => (error: unknown) => error instanceof AppError && error.code === code;
 const HUGE = 'SELECT count() FROM numbers(1000000000000) WHERE cityHash64(number) = 1';
+/** Few rows, much work. */
+const LONG = `SELECT count() FROM numbers(900000000) WHERE sipHash64(repeat(toString(number), 20)) = 1`;
 
 describe('A statement', () => {
   before(async () => {
@@ -20,9 +22,16 @@ describe('A statement', () => {
 
   it('that takes too long ends as QUERY_TOO_EXPENSIVE, with what to narrow', async () => {
     await assert.rejects(
-      () => new Asking(store.clickhouse).rows(HUGE, new Where(TENANT_A), 0.5),
+      () => new Asking(store.clickhouse).rows(LONG, new Where(TENANT_A), 0.5),
       (error) =>
         coded('QUERY_TOO_EXPENSIVE')(error) && /Narrow the time range/.test((error as Error).message),
+    );
+  });
+
+  it('that would read too many rows is not begun', async () => {
+    await assert.rejects(
+      () => new Asking(store.clickhouse).rows(HUGE, new Where(TENANT_A)),
+      (error) => coded('QUERY_TOO_EXPENSIVE')(error) && /too many rows/.test((error as Error).message),
     );
   });
 
@@ -31,7 +40,7 @@ describe('A statement', () => {
     const asking = new Asking(store.clickhouse, controller.signal);
     const started = performance.now();
     setTimeout(() => controller.abort(), 100);
-    await assert.rejects(() => asking.rows(HUGE, new Where(TENANT_A)), coded('REQUEST_TIMEOUT'));
+    await assert.rejects(() => asking.rows(LONG, new Where(TENANT_A)), coded('REQUEST_TIMEOUT'));
     assert.ok(performance.now() - started < 5000);
   });
 

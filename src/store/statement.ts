@@ -1,9 +1,11 @@
+import type { ClickHouseSettings } from '@clickhouse/client';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable, isTooExpensive } from '../connections/clickhouse-errors.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
+import { currentExplanation, type ExplainedStatement } from './explaining.js';
 
 export const TELEMETRY_TABLES = {
   traces: 'telemetry_traces',
@@ -19,10 +21,12 @@ const LAST_STEP_NS = 4_294_000_000_000_000_000n;
  * parameters (`{p0:String}`), so no value can become SQL.
  */
 export class Where {
-  readonly params: Record<string, unknown> = {};
   private readonly conditions: string[] = [];
 
-  constructor(scope: Scope) {
+  constructor(
+    readonly scope: Scope,
+    readonly params: Record<string, unknown> = {},
+  ) {
     this.and(`organization_id = ${this.bind('String', scope.organizationId)}`);
     this.and(`workspace_id = ${this.bind('String', scope.workspaceId)}`);
     this.and(`tenant_id = ${this.bind('String', scope.tenantId)}`);
@@ -64,6 +68,12 @@ export class Where {
       .within(range);
   }
 
+  /** A WHERE of the same tenant and another range, for a part of the same statement: values of both are in `params`. */
+  withinAlso(range: TimeRange): Where {
+    const other = new Where(this.scope, this.params);
+    return other.withinSteps(range);
+  }
+
   toString(): string {
     return this.conditions.join(' AND ');
   }
@@ -75,30 +85,37 @@ export class Cost {
   bytesRead = 0;
   elapsedMs = 0;
 
-  meta(extra: { partial?: boolean } = {}): Meta {
+  /** @param partialReason why the answer holds less than was asked for, where it does */
+  meta(partialReason?: string): Meta {
     return {
       source: 'raw',
       cache: 'miss',
       rows_read: this.rowsRead,
       bytes_read: this.bytesRead,
       elapsed_ms: Math.round(this.elapsedMs * 10) / 10,
-      ...(extra.partial ? { partial: true } : {}),
+      ...(partialReason === undefined ? {} : { partial: true, partial_reason: partialReason }),
     };
   }
 }
 
 /** How an answer was made. */
 export interface Meta {
-  source: 'raw' | 'postgresql';
+  source: 'raw' | 'metrics_hourly' | 'metrics_daily' | 'postgresql';
   /** Which tier of the cache it came from; `stale`: it was just over, and the store failed or was slow. */
   cache: 'miss' | 'L1' | 'L2' | 'stale';
   /** By ClickHouse for this request; 0 where it was not asked. */
   rows_read: number;
   bytes_read: number;
   elapsed_ms: number;
-  /** Present when the answer holds less than was asked for. */
+  /** Present when the answer holds less than was asked for, with the limit that was hit and what to do about it. */
   partial?: true;
+  partial_reason?: string;
+  /** With `explain=1`: the statements behind the answer. */
+  explain?: ExplainedStatement[];
 }
+
+/** 0 would be no limit. */
+const LEAST_SECONDS = 0.01;
 
 /** One question being answered: where to ask, what it cost so far, and whether anyone still waits. */
 export class Asking {
@@ -110,13 +127,24 @@ export class Asking {
   ) {}
 
   /**
+   * Within the limits of the tenant whose WHERE it is; those of time are for all statements of the answer together.
+   *
+   * @param settings of the engine, for this statement
    * @throws AppError QUERY_TOO_EXPENSIVE when the engine's limits stop it, UNAVAILABLE when the engine is away,
-   *   REQUEST_TIMEOUT when the signal fired
+   *   RATE_LIMITED when too many of the tenant wait, REQUEST_TIMEOUT when the signal fired
    */
-  async rows<T>(query: string, where: Where, maxExecutionSeconds?: number): Promise<T[]> {
+  async rows<T>(
+    query: string,
+    where: Where,
+    maxExecutionSeconds?: number,
+    settings?: ClickHouseSettings,
+  ): Promise<T[]> {
     try {
-      const options = { signal: this.signal, maxExecutionSeconds };
-      const result = await this.clickhouse.read<T>(query, where.params, options);
+      const secondsLeft = this.clickhouse.limits.maxSeconds - this.cost.elapsedMs / 1000;
+      const seconds = Math.max(LEAST_SECONDS, Math.min(secondsLeft, maxExecutionSeconds ?? secondsLeft));
+      const options = { signal: this.signal, maxExecutionSeconds: seconds, settings };
+      const result = await this.clickhouse.readFor<T>(where.scope, query, where.params, options);
+      await currentExplanation()?.add(this.clickhouse, where.scope, query, where.params, result.rowsRead);
       this.cost.rowsRead += result.rowsRead;
       this.cost.bytesRead += result.bytesRead;
       this.cost.elapsedMs += result.elapsedMs;

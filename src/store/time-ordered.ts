@@ -7,10 +7,12 @@ import {
   extrapolate,
   type Page,
   type PageRequest,
+  type Place,
   pageAt,
   placeOf,
 } from './page.js';
 import { Asking, Where } from './statement.js';
+import { readInWindows, type Window, windowsOf } from './windows.js';
 
 /** A list of rows in the order of their time, as one of the tables keeps them. */
 export interface TimeOrderedQuestion<Row, Answer> {
@@ -35,7 +37,7 @@ export interface OrderedRow {
 }
 
 /**
- * A page in a total order: time, then a hash of the whole row, then (for exact copies of a row) their number, so that
+ * A page, searched in windows that grow until it is full, so that it costs the same at any depth. Its order is total: time, then a hash of the whole row, then (for exact copies of a row) their number, so that
  * pages by cursor show every row once even when many have the same nanosecond.
  *
  * The statement first finds the time at which the page ends, from the time column alone, and then reads and hashes only
@@ -55,11 +57,21 @@ export async function readTimeOrdered<Row extends OrderedRow, Answer>(
   const newestFirst = question.order === 'desc';
   const asking = new Asking(clickhouse, signal);
 
-  const where = whereOf(scope, question, place.range);
-  const read = await asking.rows<Row>(pageStatement(question, where, place), where);
-  const rows = read.slice(0, place.limit);
+  const found = await readInWindows<Row>(
+    windowsFor(question, place),
+    place.limit + 1,
+    async ({ range, isFirst }, before) => {
+      const where = whereOf(scope, question, range);
+      const start = isFirst ? {} : { cursor: undefined, offset: 0 };
+      const part = { ...place, ...start, range, limit: place.limit - before.length };
+      return asking.rows<Row>(pageStatement(question, where, part), where);
+    },
+  );
+  const rows = found.rows.slice(0, place.limit);
   const data = rows.map((row) => question.decode(row));
-  if (read.length <= place.limit) return pageAt(place, data, 0, undefined, asking.cost.meta());
+  const meta = () => asking.cost.meta(found.partialReason);
+  const isLast = found.rows.length <= place.limit && found.partialReason === undefined;
+  if (isLast) return pageAt(place, data, 0, undefined, meta());
 
   const keys = rows.map((row) => `${row.time_unix_nano},${row.row_hash}`);
   const last = rows[rows.length - 1];
@@ -73,7 +85,15 @@ export async function readTimeOrdered<Row extends OrderedRow, Answer>(
       extrapolate(place.offset + rows.length, place.range, BigInt(last.time_unix_nano), newestFirst),
     ));
   const end = { key: [last.time_unix_nano, last.row_hash], copies: copiesOfLast(keys, place.cursor) };
-  return pageAt(place, data, total, end, asking.cost.meta());
+  return pageAt(place, data, total, end, meta());
+}
+
+/** Pages by number count from the beginning of the range, and without steps in its key a table is no faster in a shorter one. */
+function windowsFor(question: TimeOrderedQuestion<never, unknown>, place: Place): Iterable<Window> {
+  const { range, cursor } = place;
+  const isCounted = cursor === undefined && place.offset > 0;
+  if (isCounted || !question.keyedBySteps) return [{ range, isFirst: true }];
+  return windowsOf(range, cursor && BigInt(cursor.key[0]), question.order === 'desc');
 }
 
 function whereOf(scope: Scope, question: TimeOrderedQuestion<never, unknown>, range: TimeRange): Where {
@@ -89,18 +109,17 @@ function countStatement(table: string, where: Where, limit: number): string {
   return `SELECT toString(count()) AS matches FROM (${matching})`;
 }
 
-function pageStatement(
-  question: TimeOrderedQuestion<never, unknown>,
-  where: Where,
-  place: ReturnType<typeof placeOf>,
-): string {
+/** SQL of what tells rows of the same nanosecond apart. */
+export const rowHash = (identity: string) => `cityHash64(tuple(${identity}))`;
+
+function pageStatement(question: TimeOrderedQuestion<never, unknown>, where: Where, place: Place): string {
   const { table, keyedBySteps, columns, identity } = question;
   const newestFirst = question.order === 'desc';
   const [direction, beyond, upTo, farthest] = newestFirst
     ? ['DESC', '<', '>=', 'min']
     : ['ASC', '>', '<=', 'max'];
   const steps = keyedBySteps ? `toStartOfFiveMinutes(timestamp) ${direction}, ` : '';
-  const hash = `cityHash64(tuple(${identity}))`;
+  const hash = rowHash(identity);
   const start = place.cursor && where.bindTime(BigInt(place.cursor.key[0]));
   const startHash = place.cursor && where.bind('UInt64', place.cursor.key[1]);
   const toEdge = where.bind('UInt32', place.limit + 1 + (place.cursor ? 0 : place.offset));

@@ -9,6 +9,8 @@ import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.j
 /** Spans of one trace that are given at most; a trace with more is `partial`. */
 export const MAX_TRACE_SPANS = 50_000;
 
+export const PARTIAL_REASON = `The trace has more than ${MAX_TRACE_SPANS} spans; these are the first by their start. Narrow it with from and to.`;
+
 export interface Trace {
   trace_id: string;
   timestamp: string;
@@ -25,12 +27,13 @@ export interface Trace {
 
 /**
  * A statement's answer is parsed in one go, which holds up every other request: all of a trace of 50,000 spans for 2 s,
- * a slice of it for a tenth of that.
+ * a slice of it for a twentieth of that.
  */
-const SLICE_SPANS = 5000;
+export const SLICE_SPANS = 2000;
+const SLICE_REASON = `These are the first ${SLICE_SPANS} spans by their start.`;
 
 /**
- * Every span of a trace.
+ * A trace, or its first 2,000 spans: then `meta.partial` is set, and `TraceReading` goes on.
  *
  * @param traceId 32 lower-case hex digits
  * @param range all the days that are kept, unless the caller knows better
@@ -43,52 +46,95 @@ export async function readTrace(
   range: TimeRange,
   signal?: AbortSignal,
 ): Promise<Trace> {
-  const asking = new Asking(clickhouse, signal);
-  const spans: Span[] = [];
-  let more = true;
-  while (more && spans.length < MAX_TRACE_SPANS) {
-    // A slice begins at the time of the last span given, after the spans of that time that were given already.
-    const last = spans.at(-1)?.start_time_unix_nano;
-    const given =
-      last === undefined ? 0 : spans.length - 1 - spans.findLastIndex((s) => s.start_time_unix_nano !== last);
-    const where = new Where(scope).withinSteps({
-      fromNs: last ? BigInt(last) : range.fromNs,
-      toNs: range.toNs,
-    });
-    where.and(`trace_id = toFixedString(unhex(${where.bind('String', traceId)}), 16)`);
-    const rows = await asking.rows<SpanRow>(sliceStatement(where, given), where);
-    more = rows.length > SLICE_SPANS;
-    for (const row of rows.slice(0, SLICE_SPANS)) spans.push(decodeSpan(row));
-  }
+  const reading = new TraceReading(scope, clickhouse, traceId, range, signal);
+  const spans = await reading.next();
   if (spans.length === 0) throw new AppError('NOT_FOUND', `There is no trace ${traceId}.`);
-  return { trace_id: traceId, ...outline(spans), spans, meta: asking.cost.meta({ partial: more }) };
+  return {
+    trace_id: traceId,
+    ...reading.figures(),
+    spans,
+    meta: reading.meta(reading.hasMore ? SLICE_REASON : undefined),
+  };
+}
+
+/** The spans of a trace in the order of their start, slice by slice, and the figures of what was read so far. */
+export class TraceReading {
+  /** Not known before the first slice. */
+  hasMore = true;
+  private readonly asking: Asking;
+  private first: Span | undefined;
+  private last: Span | undefined;
+  /** How many spans up to the last one begin with it: the next slice begins at their time, after them. */
+  private sameTime = 0;
+  private count = 0;
+  private errors = 0;
+  private endNs = 0n;
+  private readonly services = new Set<string>();
+
+  constructor(
+    private readonly scope: Scope,
+    clickhouse: ClickHouse,
+    private readonly traceId: string,
+    private readonly range: TimeRange,
+    signal?: AbortSignal,
+  ) {
+    this.asking = new Asking(clickhouse, signal);
+  }
+
+  /** The next 2,000 spans at most. @throws AppError as `Asking.rows` does */
+  async next(): Promise<Span[]> {
+    const fromNs = this.last ? BigInt(this.last.start_time_unix_nano) : this.range.fromNs;
+    const where = new Where(this.scope).withinSteps({ fromNs, toNs: this.range.toNs });
+    where.and(`trace_id = toFixedString(unhex(${where.bind('String', this.traceId)}), 16)`);
+    const rows = await this.asking.rows<SpanRow>(sliceStatement(where, this.sameTime), where);
+    this.hasMore = rows.length > SLICE_SPANS;
+    const spans = rows.slice(0, SLICE_SPANS).map(decodeSpan);
+    this.take(spans);
+    return spans;
+  }
+
+  /** Counts spans that were read before, by another reading, as read. */
+  take(spans: readonly Span[]): void {
+    for (const span of spans) {
+      this.sameTime = span.start_time_unix_nano === this.last?.start_time_unix_nano ? this.sameTime + 1 : 1;
+      this.first ??= span;
+      this.last = span;
+      this.count++;
+      const end = BigInt(span.start_time_unix_nano) + BigInt(span.duration_nano);
+      if (this.count === 1 || end > this.endNs) this.endNs = end;
+      if (span.status_code === 'ERROR') this.errors++;
+      this.services.add(span.service_name);
+    }
+  }
+
+  get isFull(): boolean {
+    return this.count >= MAX_TRACE_SPANS;
+  }
+
+  /** Of the spans read so far, of which there must be one. */
+  figures(): Omit<Trace, 'trace_id' | 'spans' | 'meta'> {
+    const { timestamp, start_time_unix_nano } = this.first!;
+    const start = BigInt(start_time_unix_nano);
+    const lasted = this.endNs > start ? this.endNs - start : 0n;
+    return {
+      timestamp,
+      start_time_unix_nano,
+      duration_ms: Number(lasted) / 1e6,
+      span_count: this.count,
+      error_count: this.errors,
+      services: [...this.services].sort(),
+    };
+  }
+
+  meta(partialReason?: string): Meta {
+    return this.asking.cost.meta(partialReason);
+  }
 }
 
 function sliceStatement(where: Where, offset: number): string {
   return `SELECT ${SPAN_COLUMNS} FROM ${TELEMETRY_TABLES.traces} WHERE ${where}
 ORDER BY timestamp, span_id, service_name, span_name, duration_nano
 LIMIT ${where.bind('UInt32', SLICE_SPANS + 1)} OFFSET ${where.bind('UInt32', offset)}`;
-}
-
-function outline(spans: Span[]): Omit<Trace, 'trace_id' | 'spans' | 'meta'> {
-  const start = BigInt(spans[0].start_time_unix_nano);
-  let end = start;
-  let errors = 0;
-  const services = new Set<string>();
-  for (const span of spans) {
-    const spanEnd = BigInt(span.start_time_unix_nano) + BigInt(span.duration_nano);
-    if (spanEnd > end) end = spanEnd;
-    if (span.status_code === 'ERROR') errors++;
-    services.add(span.service_name);
-  }
-  return {
-    timestamp: spans[0].timestamp,
-    start_time_unix_nano: spans[0].start_time_unix_nano,
-    duration_ms: Number(end - start) / 1e6,
-    span_count: spans.length,
-    error_count: errors,
-    services: [...services].sort(),
-  };
 }
 
 export interface SpanEvent extends Attributes {

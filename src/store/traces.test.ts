@@ -11,7 +11,7 @@ import {
   TelemetryStore,
 } from '../../test/support/telemetry-store.js';
 import { AppError } from '../errors.js';
-import { MAX_TRACE_SPANS, readTrace } from './trace.js';
+import { readTrace, SLICE_SPANS, TraceReading } from './trace.js';
 import { searchTraces, type TraceQuestion } from './traces.js';
 
 const T0 = 1_767_225_600_000_000_000n; // 2026-01-01T00:00:00Z
@@ -356,16 +356,31 @@ describe('A trace', () => {
     assert.deepEqual(services, ['secret']);
   });
 
-  it('of more than 50,000 spans is given in part, and says so', async () => {
+  it('that is long comes slice by slice, every span once, with the figures of all of them', async () => {
+    const COUNT = 2 * SLICE_SPANS + 10;
+    // Seven spans to a nanosecond: slices end between spans of the same time.
     await store.insertSelect(
       'telemetry_traces',
-      'organization_id, workspace_id, tenant_id, timestamp, trace_id, span_id, service_name, attributes, attribute_types',
-      `SELECT 'org', 'ws', 'a', fromUnixTimestamp64Nano(toInt64(${T0} + number)), unhex('${traceId(5)}'),
-        reinterpretAsFixedString(number + 1), 'web', map('k', toString(number)), 'i' FROM numbers(${MAX_TRACE_SPANS + 10})`,
+      'organization_id, workspace_id, tenant_id, timestamp, trace_id, span_id, service_name, status_code, duration_nano',
+      `SELECT 'org', 'ws', 'a', fromUnixTimestamp64Nano(toInt64(${T0} + intDiv(number, 7))), unhex('${traceId(5)}'),
+        unhex(leftPad(hex(number + 1), 16, '0')), 'web', if(number % 2, 'ERROR', 'OK'), 1000 FROM numbers(${COUNT})`,
     );
-    const trace = await readTrace(TENANT_A, store.clickhouse, traceId(5), RANGE);
-    assert.equal(trace.spans.length, MAX_TRACE_SPANS);
-    assert.equal(trace.span_count, MAX_TRACE_SPANS);
-    assert.equal(trace.meta.partial, true);
+    const first = await readTrace(TENANT_A, store.clickhouse, traceId(5), RANGE);
+    assert.deepEqual(
+      [first.spans.length, first.span_count, first.meta.partial],
+      [SLICE_SPANS, SLICE_SPANS, true],
+    );
+    const reading = new TraceReading(TENANT_A, store.clickhouse, traceId(5), RANGE);
+    reading.take(first.spans);
+    const ids = first.spans.map(({ span_id }) => span_id);
+    while (reading.hasMore) ids.push(...(await reading.next()).map(({ span_id }) => span_id));
+    assert.deepEqual(
+      ids,
+      Array.from({ length: COUNT }, (_, n) => (n + 1).toString(16).padStart(16, '0')),
+    );
+    const { span_count, error_count, services, duration_ms } = reading.figures();
+    assert.deepEqual([span_count, error_count, services], [COUNT, COUNT / 2, ['web']]);
+    assert.equal(duration_ms, (Math.floor((COUNT - 1) / 7) + 1000) / 1e6);
+    assert.equal(reading.isFull, false);
   });
 });

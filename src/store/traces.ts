@@ -13,6 +13,7 @@ import {
 } from './page.js';
 import { Asking, restrictByAttributes, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
+import { readInWindows, windowsOf } from './windows.js';
 
 /** Of spans: a trace is found when one of its spans has all of it. */
 export interface TraceQuestion {
@@ -46,10 +47,10 @@ export async function searchTraces(
 ): Promise<Page<TraceSummary>> {
   const place = placeOf(scope, 'traces', question, range, page, 'ih');
   const asking = new Asking(clickhouse, signal);
-  const where = matching(scope, question, place.range);
-  const statement =
-    question.order === 'recent' ? recentStatement(where, place) : slowestStatement(where, place);
-  const read = await asking.rows<FoundTrace>(statement, where);
+  const { rows: read, partialReason } =
+    question.order === 'recent'
+      ? await findRecent(scope, asking, question, place)
+      : { rows: await findSlowest(scope, asking, question, place) };
   const found = read.slice(0, place.limit);
   const data = await summariseTraces(
     scope,
@@ -57,7 +58,9 @@ export async function searchTraces(
     found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen })),
   );
   const last = found[found.length - 1];
-  if (read.length <= place.limit) return pageAt(place, data, 0, undefined, asking.cost.meta());
+  const meta = () => asking.cost.meta(partialReason);
+  const isLast = read.length <= place.limit && partialReason === undefined;
+  if (isLast) return pageAt(place, data, 0, undefined, meta());
   const total =
     place.cursor?.total ??
     (await estimateTotal(
@@ -69,11 +72,17 @@ export async function searchTraces(
         ? extrapolate(place.offset + found.length, place.range, BigInt(last.rank), true)
         : place.offset + read.length,
     ));
-  return pageAt(place, data, total, { key: [last.rank, last.trace_hex], copies: 0 }, asking.cost.meta());
+  return pageAt(place, data, total, { key: [last.rank, last.trace_hex], copies: 0 }, meta());
 }
 
-function matching(scope: Scope, question: TraceQuestion, range: TimeRange): Where {
-  const where = new Where(scope).withinSteps(range);
+/** @param params of the statement that it becomes a part of */
+function matching(
+  scope: Scope,
+  question: TraceQuestion,
+  range: TimeRange,
+  params?: Record<string, unknown>,
+): Where {
+  const where = new Where(scope, params).withinSteps(range);
   const oneOf = (column: string, values: string[]) => {
     if (values.length > 0) where.and(`${column} IN ${where.bind('Array(String)', values)}`);
   };
@@ -91,27 +100,67 @@ function matching(scope: Scope, question: TraceQuestion, range: TimeRange): Wher
   return where;
 }
 
+/** A trace whose matching spans begin further apart than this can stand in the list twice. */
+const MAX_APART_NS = 3_600_000_000_000n;
+
 /**
- * Reads matching spans from the newest on and stops at the last trace of the page. A trace stands where its newest
- * matching span stands, so later pages leave out the traces of all spans before their start.
+ * Reads matching spans from the newest on, in windows that grow, and stops at the last trace of the page. A trace stands where its newest
+ * matching span stands, so each window leaves out the traces of spans in the hour before its begin, whichever page they are on. To
+ * leave out those of all spans before would cost more on each page.
  */
-function recentStatement(where: Where, place: Place): string {
+async function findRecent(
+  scope: Scope,
+  asking: Asking,
+  question: TraceQuestion,
+  place: Place,
+): Promise<{ rows: FoundTrace[]; partialReason?: string }> {
+  const isCounted = place.cursor === undefined && place.offset > 0;
+  const windows = isCounted
+    ? [{ range: place.range, isFirst: true }]
+    : windowsOf(place.range, place.cursor && BigInt(place.cursor.key[0]), true);
+  return readInWindows<FoundTrace>(windows, place.limit + 1, async ({ range, isFirst }, found) => {
+    const where = matching(scope, question, range);
+    const cursor = isFirst ? place.cursor : undefined;
+    const newer: TimeRange = {
+      fromNs: cursor ? BigInt(cursor.key[0]) : range.toNs,
+      toNs: earlier(range.toNs + MAX_APART_NS, place.range.toNs),
+    };
+    const outside = newer.fromNs < newer.toNs ? matching(scope, question, newer, where.params) : undefined;
+    const part = { ...place, cursor, offset: isFirst ? place.offset : 0, limit: place.limit - found.length };
+    const rows = await asking.rows<FoundTrace>(recentStatement(where, outside, part), where);
+    const known = new Set(found.map(({ trace_hex }) => trace_hex));
+    return rows.filter(({ trace_hex }) => !known.has(trace_hex));
+  });
+}
+
+const earlier = (a: bigint, b: bigint) => (a < b ? a : b);
+
+/** @param newer matching spans whose traces are left out, those at the cursor and beyond it aside */
+function recentStatement(where: Where, newer: Where | undefined, place: Omit<Place, 'range'>): string {
   const table = TELEMETRY_TABLES.traces;
-  let after = '';
-  if (place.cursor) {
-    const time = where.bindTime(BigInt(place.cursor.key[0]));
-    const id = `toFixedString(unhex(${where.bind('String', place.cursor.key[1])}), 16)`;
-    after = ` AND (timestamp < ${time} OR (timestamp = ${time} AND trace_id < ${id}))
-  AND trace_id GLOBAL NOT IN (
-    SELECT trace_id FROM ${table}
-    WHERE ${where} AND (timestamp > ${time} OR (timestamp = ${time} AND trace_id >= ${id}))
-  )`;
-  }
+  const [rank, trace] = place.cursor?.key ?? [];
+  const time = place.cursor && where.bindTime(BigInt(rank));
+  const id = place.cursor && `toFixedString(unhex(${where.bind('String', trace)}), 16)`;
+  const after = time ? ` AND (timestamp < ${time} OR (timestamp = ${time} AND trace_id < ${id}))` : '';
+  const given = time ? ` AND (timestamp > ${time} OR (timestamp = ${time} AND trace_id >= ${id}))` : '';
+  const unseen = newer
+    ? ` AND trace_id GLOBAL NOT IN (SELECT trace_id FROM ${table} WHERE ${newer}${given})`
+    : '';
   return `SELECT hex(trace_id) AS trace_hex, toString(reinterpretAsUInt64(timestamp)) AS rank, rank AS seen
-FROM ${table} WHERE ${where}${after}
+FROM ${table} WHERE ${where}${after}${unseen}
 ORDER BY toStartOfFiveMinutes(timestamp) DESC, timestamp DESC, trace_id DESC
 LIMIT 1 BY trace_id
 LIMIT ${where.bind('UInt32', place.limit + 1)} OFFSET ${where.bind('UInt32', place.offset)}`;
+}
+
+function findSlowest(
+  scope: Scope,
+  asking: Asking,
+  question: TraceQuestion,
+  place: Place,
+): Promise<FoundTrace[]> {
+  const where = matching(scope, question, place.range);
+  return asking.rows<FoundTrace>(slowestStatement(where, place), where);
 }
 
 function slowestStatement(where: Where, place: Place): string {

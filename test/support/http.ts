@@ -13,6 +13,8 @@ export interface Call {
   /** Leaves Content-Length out and sends the body in pieces of this size. */
   chunkBytes?: number;
   agent?: Agent;
+  /** After so long the answer is what has come of it. */
+  maxMs?: number;
 }
 
 /** Connections of a test file: kept alive, and no reason for the process to stay. */
@@ -21,7 +23,7 @@ const shared = new Agent({ keepAlive: true, maxSockets: 16 });
 /** One request, without any help: no redirects, no decoding, headers exactly as given. */
 export function call(
   url: string,
-  { method = 'POST', headers = {}, body = '', chunkBytes, agent = shared }: Call = {},
+  { method = 'POST', headers = {}, body = '', chunkBytes, agent = shared, maxMs }: Call = {},
 ): Promise<Answer> {
   const bytes =
     typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.length);
@@ -31,9 +33,16 @@ export function call(
     const outgoing = request(url, { method, agent, headers: { ...length, ...headers } }, (incoming) => {
       const chunks: Buffer[] = [];
       incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('end', () =>
-        resolve({ status: incoming.statusCode!, headers: incoming.headers, body: Buffer.concat(chunks) }),
-      );
+      const settle = () =>
+        resolve({ status: incoming.statusCode!, headers: incoming.headers, body: Buffer.concat(chunks) });
+      incoming.on('end', settle);
+      if (maxMs !== undefined) {
+        const timer = setTimeout(() => {
+          settle();
+          incoming.destroy();
+        }, maxMs);
+        incoming.on('close', () => clearTimeout(timer));
+      }
       incoming.on('error', reject);
     });
     outgoing.on('error', reject);

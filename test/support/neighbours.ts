@@ -7,6 +7,8 @@ import type { Server } from './server.js';
 export type Headers = Record<string, string>;
 export const bearer = (credential: string): Headers => ({ authorization: `Bearer ${credential}` });
 export const ALL: Permission[] = ['ingest', 'read', 'write', 'admin'];
+/** After so long an answer that does not end by itself has shown what it shows. */
+const MAX_ENDLESS_MS = 1500;
 const PASSWORD = 'long enough for all';
 
 /** Any operation of the API: `get /api/v1/tenants/{id}`, with `id` in place of what is in braces. */
@@ -25,6 +27,7 @@ export function ask(
     method: method.toUpperCase(),
     headers: { 'content-type': 'application/json', ...headers },
     body,
+    maxMs: row.endless && MAX_ENDLESS_MS,
   });
 }
 

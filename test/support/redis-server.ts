@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './postgres-server.js';
 
-/** A real Redis of one's own: a free port, nothing kept on disk, gone afterwards. */
+/** A real Redis of one's own: a free port, nothing kept on disk unless that is asked for, gone afterwards. */
 export interface RedisServer {
   url: string;
   /** Ends it at once. */
   kill(): Promise<void>;
-  /** Starts it again on the same port, empty. */
+  /** Starts it again on the same port; empty, unless it keeps a file. */
   start(): Promise<void>;
   /** Stops it in its tracks: connections stay open, nothing is answered. */
   freeze(): void;
@@ -33,8 +33,11 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-/** Starts a Redis. @throws Error saying what to install when there is none on this machine */
-export async function startRedis(): Promise<RedisServer> {
+/** Keeps what it has, as a Redis with jobs in it has to. */
+export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
+
+/** Starts a Redis with further options. @throws Error saying what to install when there is none on this machine */
+export async function startRedis(more: readonly string[] = []): Promise<RedisServer> {
   const folders = (process.env.PATH ?? '').split(':');
   const program = folders
     .map((folder) => join(folder, 'redis-server'))
@@ -44,7 +47,7 @@ export async function startRedis(): Promise<RedisServer> {
   const port = await freePort();
   let child: ChildProcess;
   const start = async () => {
-    const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+    const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...more];
     child = spawn(program, options, { cwd: folder, stdio: 'ignore' });
     for (const deadline = Date.now() + START_TIMEOUT_MS; !(await accepts(port)); await sleep(20)) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error('Redis did not start');

@@ -18,6 +18,8 @@ export interface Row {
   byAdmin?: true;
   /** It answers with what OTLP brought in: a row for each item, or fewer that sum them up. */
   data?: 'items' | 'sums';
+  /** Its answer does not end by itself. */
+  endless?: true;
   /** It answers with the program's own figures, in which no id of anything is. */
   figures?: true;
 }
@@ -33,7 +35,11 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'post /v1/metrics': { takes: 'ingest' },
 
   'get /api/v1/services': { takes: 'read', data: 'sums' },
+  'get /api/v1/operations': { takes: 'read', data: 'sums' },
+  'get /api/v1/operations/series': { takes: 'read', data: 'sums' },
+  'get /api/v1/service-map': { takes: 'read', data: 'sums' },
   'get /api/v1/logs': { takes: 'read', data: 'items' },
+  'get /api/v1/logs/tail': { takes: 'read', endless: true },
   'get /api/v1/traces': { takes: 'read', data: 'items' },
   'get /api/v1/traces/{trace_id}': { takes: 'read', of: 'trace' },
   'get /api/v1/metrics': { takes: 'read', data: 'sums' },
@@ -103,6 +109,8 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   },
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
+
+  'get /api/v1/ledger': { takes: 'read', data: 'sums' },
 
   'get /api/v1/cache': { takes: 'admin', figures: true },
   'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },

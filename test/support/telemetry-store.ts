@@ -22,9 +22,10 @@ export class TelemetryStore {
     private readonly directory: string,
   ) {}
 
-  static async open(): Promise<TelemetryStore> {
+  /** @param env settings, as CLICKHOUSE_URL for a server, or limits of questions */
+  static async open(env: Record<string, string> = {}): Promise<TelemetryStore> {
     const directory = mkdtempSync(join(tmpdir(), 'telemetryflow-store-'));
-    const clickhouse = await openClickHouse(loadConfig({ DATA_DIR: directory }));
+    const clickhouse = await openClickHouse(loadConfig({ DATA_DIR: directory, ...env }));
     await clickhouse.ensureDatabase();
     for (const { sql } of await readMigrations(join(migrationsFolder(), 'clickhouse'))) {
       for (const statement of splitStatements(sql)) await clickhouse.command(statement);
