@@ -6,8 +6,8 @@ CREATE TABLE alert_rules (
     name text NOT NULL,
     enabled boolean NOT NULL,
     paused boolean NOT NULL,
-    -- The rule as it is written and shown.
-    definition jsonb NOT NULL,
+    -- The rule as it is written and shown, its fields in their order.
+    definition json NOT NULL,
     -- It is evaluated at offset + n * interval, milliseconds since 1970.
     interval_ms bigint NOT NULL CHECK (interval_ms > 0),
     offset_ms bigint NOT NULL CHECK (offset_ms >= 0),

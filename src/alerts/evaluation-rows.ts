@@ -66,8 +66,8 @@ export interface Evaluation {
   news: readonly GroupNews[];
   health: Health;
   error: string | undefined;
-  /** Made when the incidents have their numbers. */
-  notices: () => Promise<Notice[]>;
+  /** Made within the transaction, when the incidents have their numbers. */
+  notices: (manager: EntityManager) => Promise<Notice[]>;
 }
 
 /**
@@ -90,7 +90,7 @@ export async function writeEvaluation(
     if ((await manager.query<unknown[]>(sql, [rule.id, rule.version])).length === 0) return undefined;
     await numberIncidents(scope, manager, evaluation.news);
     await writeIncidents(scope, manager, rule, evaluation.news, evaluation.tickMs);
-    const deliveryIds = await deliver(scope, manager, rule, await evaluation.notices());
+    const deliveryIds = await deliver(scope, manager, rule, await evaluation.notices(manager));
     await writeState(manager, rule, evaluation);
     reach('alert-written');
     return deliveryIds;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
@@ -136,9 +136,9 @@ export class Evaluator {
         news = newsWith(silencedBy(silences, (key, level) => silenceLabels(definition, key, level), tickMs));
     }
     const { health, tell } = nextHealth(rule.health, error !== undefined, tickMs);
-    const notices = async (): Promise<Notice[]> => {
+    const notices = async (manager: EntityManager): Promise<Notice[]> => {
       if (!tell && news.every((one) => one.tell === undefined)) return [];
-      const place = await placeOf(scope, source);
+      const place = await placeOf(scope, manager);
       const failure = tell ? [failureNotice(place, rule, tell, error ?? '', tickMs)] : [];
       return [...failure, ...noticesOf(place, rule, news, tickMs)];
     };
