@@ -12,6 +12,7 @@ Usage: telemetryflow [command]
   verify-otlp    send every OTLP field to a running server, read it back, compare
   keys           make, list and revoke API keys
   users          reset a user's password
+  alerts         test, export and import alert rules
   version        print the version
 `;
 
@@ -73,6 +74,8 @@ async function main(): Promise<void> {
     case 'keys':
     case 'users':
       return (await import('./commands/access.js')).accessCommand(loadConfig(), command, args);
+    case 'alerts':
+      return (await import('./commands/alerts.js')).alertsCommand(loadConfig(), args);
     case 'version':
     case '--version':
       return console.log(VERSION);

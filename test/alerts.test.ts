@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bearer, succeed } from './support/neighbours.js';
 import { sendOtlp } from './support/otlp-client.js';
 import { HttpReceiver } from './support/receivers.js';
-import { makeDataDir, Server, StartFailed } from './support/server.js';
+import { makeDataDir, Program, Server, type StartFailed } from './support/server.js';
 
 const SETTINGS = { NOTIFY_ALLOW_NETWORKS: '127.0.0.1', SECRET_KEY: 'a key of this test that is long enough' };
 const MAX_WAIT_MS = 60_000;
@@ -75,7 +77,7 @@ async function makeRule(server: Server, name: string, change: object = {}): Prom
   const post = (path: string, body: object) =>
     succeed<{ id: string }>(server, 'POST', path, bearer(server.key), body);
   const channels = [(await post('notification-channels', channel)).id];
-  const query = { signal: 'metrics', metric: name, agg: 'max' };
+  const query = { signal: 'metrics', metric: name, agg: 'last' };
   const rule = { name, query, warning: 10, interval: '10s', window: '10s', channels, ...change };
   return (await post('alerts/rules', rule)).id;
 }
@@ -114,6 +116,37 @@ describe('Alerts in the program', { concurrency: false }, () => {
     assert.equal(resolved.kind, 'resolved');
     assert.equal(resolved.incidents[0].id, firing.incidents[0].id);
     send(server, 'depth', undefined);
+    await server.stop();
+  });
+
+  it('can be tested, exported and imported from the command line', async () => {
+    const dataDir = makeDataDir();
+    const server = await Server.start(dataDir, SETTINGS);
+    const folder = join(dataDir, 'rules');
+    const run = async (...args: string[]) => {
+      const program = new Program(['alerts', ...args], { DATA_DIR: dataDir });
+      const { code } = await program.exited;
+      return { code, ...{ stdout: program.stdout, stderr: program.stderr } };
+    };
+    const id = await makeRule(server, 'from the API');
+    const exported = await run('export', folder);
+    assert.equal(exported.code, 0, exported.stderr);
+    const file = join(folder, 'from-the-api.yaml');
+    const yaml = readFileSync(file, 'utf8');
+    assert.match(yaml, /^name: from the API$/m);
+    writeFileSync(file, yaml.replace('warning: 10', 'warning: 12'));
+    const other = join(folder, 'other.yaml');
+    writeFileSync(other, 'name: other\nquery: {signal: logs, min_severity: error}\nwarning: 5\nfor: 5m\n');
+    assert.equal((await run('import', file, other)).code, 0);
+    const read = () => succeed<{ warning: number }>(server, 'GET', `alerts/rules/${id}`, bearer(server.key));
+    assert.equal((await read()).warning, 12);
+    const tested = await run('test', other, '--hours', '1');
+    assert.equal(tested.code, 0, tested.stderr);
+    assert.match(tested.stdout, /other: 60 evaluations, one each 60 s/);
+    writeFileSync(other, 'name: other\nquery: {signal: logs}\nwarnings: 5\n');
+    const wrong = await run('test', other);
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.stderr, /warnings/);
     await server.stop();
   });
 
