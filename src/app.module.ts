@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AccessModule } from './access/access.module.js';
+import { AlertsModule } from './alerts/alerts.module.js';
 import { AnswersModule } from './answers/answers.module.js';
 import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
@@ -48,6 +49,7 @@ export class AppModule {
         TenantsModule,
         AccessModule,
         ExploreModule,
+        AlertsModule,
         NotificationsModule,
         DeliveriesModule,
         RollupsModule,

@@ -13,6 +13,7 @@ Usage: telemetryflow [command]
   keys           make, list and revoke API keys
   users          reset a user's password
   queues         show the queues of a running server, live; pause, resume, retry
+  alerts         test, export and import alert rules
   version        print the version
 `;
 
@@ -76,6 +77,8 @@ async function main(): Promise<void> {
       return (await import('./commands/access.js')).accessCommand(loadConfig(), command, args);
     case 'queues':
       return (await import('./commands/queues.js')).queuesCommand(loadConfig(), args);
+    case 'alerts':
+      return (await import('./commands/alerts.js')).alertsCommand(loadConfig(), args);
     case 'version':
     case '--version':
       return console.log(VERSION);

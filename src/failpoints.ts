@@ -19,6 +19,9 @@ export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery
 /** Kills the process that works on a body with these letters in it, as a body would on which a library crashes. */
 const POISON = 'poison-body';
 
+/** The same, of the evaluation of a rule: before and after the commit of what it found. */
+export type AlertFailpoint = 'alert-written' | 'alert-committed';
+
 let armed: string | undefined;
 let passesLeft = 0;
 
@@ -30,7 +33,7 @@ export function armFailpoint(setting: string | undefined): void {
 }
 
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
-export function reach(step: Failpoint | DeliveryFailpoint): void {
+export function reach(step: Failpoint | DeliveryFailpoint | AlertFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
 }
 

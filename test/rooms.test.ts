@@ -12,7 +12,7 @@ const LAYERS = [
   ['monitoring'],
   ['threads'],
   ['answers'],
-  ['series'],
+  ['series', 'figures'],
   ['ledger'],
   ['store'],
   ['redis-queue', 'jobs', 'disk-jobs'],

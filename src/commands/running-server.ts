@@ -11,7 +11,7 @@ import { withDatabase } from './database.js';
 const KEY_LIFE_MS = 3_600_000;
 
 /** A request to the running server's API; the path begins after `/api/v1`. */
-export type Call = <T>(method: 'GET' | 'POST', path: string, body?: unknown) => Promise<T>;
+export type Call = <T>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: unknown) => Promise<T>;
 
 /** Which server, and by which key, where it is not the one of the data folder and a key of the command's own. */
 export interface Target {

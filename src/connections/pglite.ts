@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { PGlite } from '@electric-sql/pglite';
 import { StartupError } from '../errors.js';
+import { PgliteTurns } from './pglite-turns.js';
 
 /** A unix socket's path may have 107 bytes on Linux and 103 on macOS. */
 const MAX_SOCKET_PATH_BYTES = 103;
@@ -110,6 +111,8 @@ export async function openPglite(directory: string, maxConnections: number): Pro
     path: join(socketDirectory, SOCKET_NAME),
     maxConnections,
   });
+  // Not part of its interface: `PgliteTurns` says why.
+  (server as unknown as { queryQueue: PgliteTurns }).queryQueue = new PgliteTurns(database);
   await server.start();
   await writeFile(socketNote(directory), socketDirectory, { mode: 0o600 });
   return {

@@ -5,11 +5,11 @@ import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { ApiRoute } from '../http/api-route.js';
+import { CallerSignal } from '../http/caller-signal.js';
 import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { resolveRange } from '../http/time.js';
 import { searchLogs } from '../store/logs.js';
 import { logRecord } from './answers.schema.js';
-import { CallerSignal } from './caller-signal.js';
 import { ExplainInterceptor } from './explain.interceptor.js';
 import { logsQuery, questionOf, RECORD_PREFIXES } from './logs.schema.js';
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_TERMS, parseTerms } from '../figures/search-terms.js';
 import {
   type AttributeFilter,
   type AttributePrefix,
@@ -11,7 +12,6 @@ import {
   text,
   timeFields,
 } from '../http/request.schema.js';
-import type { SearchTerm } from '../store/logs.js';
 import { severityNumber } from '../store/logs.js';
 
 /** `attr.<key>=v` of the record or span itself, `resource.<key>=v` of its resource. */
@@ -19,26 +19,6 @@ export const RECORD_PREFIXES: AttributePrefix[] = [
   { prefix: 'attr.', key: '', meaning: 'an attribute of the record or span itself' },
   { prefix: 'resource.', key: 'resource.', meaning: 'an attribute of its resource' },
 ];
-
-const MAX_TERMS = 20;
-const MAX_TERM_LENGTH = 1000;
-
-/**
- * Words and "phrases", all of which must be in the body in any case; `-` before one means that it must not be.
- * A backslash keeps a quote within a phrase: "say \"hi\"".
- *
- * @returns undefined when there are too many, or one is too long
- */
-export function parseTerms(q: string): SearchTerm[] | undefined {
-  const terms: SearchTerm[] = [];
-  for (const [, minus, phrase, word] of q.matchAll(/(-?)(?:"((?:[^"\\]|\\.)*)"?|([^\s"]\S*))/gs)) {
-    const content = phrase === undefined ? word : phrase.replace(/\\(.)/gs, '$1');
-    if (content !== '') terms.push({ text: content, negated: minus === '-' });
-  }
-  return terms.length <= MAX_TERMS && terms.every((term) => term.text.length <= MAX_TERM_LENGTH)
-    ? terms
-    : undefined;
-}
 
 const logFilters = {
   q: about(

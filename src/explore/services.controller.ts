@@ -5,13 +5,13 @@ import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
 import { ApiRoute } from '../http/api-route.js';
+import { CallerSignal } from '../http/caller-signal.js';
 import { parseQuery, type RawQuery } from '../http/request.schema.js';
 import { resolveRange } from '../http/time.js';
 import { followOperations, listOperations } from '../store/operations.js';
 import { readServiceMap } from '../store/service-map.js';
 import { listServices } from '../store/services.js';
 import { service } from './answers.schema.js';
-import { CallerSignal } from './caller-signal.js';
 import { ExplainInterceptor } from './explain.interceptor.js';
 import { stepFor } from './metrics.schema.js';
 import {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Permission } from '../../src/edge/principal.js';
 import { type Answer, call } from './http.js';
 import type { Row, Thing } from './routes-table.js';
@@ -115,6 +116,8 @@ export async function makeNeighbours(server: Server): Promise<Neighbours> {
       key: key.id,
       trace: '',
       channel: channel.id,
+      ...(await makeAlert(make, inTenant)),
+      incident: '',
     };
     houses.push({
       owner: { ...(await login(`owner@${name}.example`)), 'x-tenant-id': tenant },
@@ -129,6 +132,7 @@ export async function makeNeighbours(server: Server): Promise<Neighbours> {
     .id;
   const keyOfSibling = { tenant_id: tenantId, name: 'sibling', permissions: ALL };
   const { id: keyId, key } = await make('api-keys', ours.owner, keyOfSibling);
+  for (const house of houses) house.ids.incident = await firstIncident(server, house);
   return {
     ours,
     theirs,
@@ -137,4 +141,28 @@ export async function makeNeighbours(server: Server): Promise<Neighbours> {
     keyFor: (permissions, more = {}) =>
       make('api-keys', ours.owner, { name: permissions.join(), permissions, ...more }),
   };
+}
+
+/** A rule that fires at its first evaluation, because there is nothing, and a silence of something else. */
+async function makeAlert(
+  make: (path: string, headers: Headers, content: object) => Promise<Made>,
+  headers: Headers,
+) {
+  const query = { signal: 'metrics', metric: 'nothing' };
+  const rule = { name: 'nothing comes', query, absent: 'critical', interval: '10s', window: '10s' };
+  const matchers = [{ label: 'rule', operator: '=', value: 'another' }];
+  const silence = { matchers, comment: 'of neighbours', ends_at: '2100-01-01T00:00:00Z' };
+  return {
+    rule: (await make('alerts/rules', headers, rule)).id,
+    silence: (await make('alerts/silences', headers, silence)).id,
+  };
+}
+
+async function firstIncident(server: Server, { owner, ids }: House): Promise<string> {
+  for (const deadline = Date.now() + 60_000; ; await sleep(200)) {
+    const path = `alerts/incidents?rule_id=${ids.rule}`;
+    const { data } = await succeed<{ data: Made[] }>(server, 'GET', path, owner);
+    if (data.length > 0) return data[0].id;
+    assert.ok(Date.now() < deadline, 'a rule makes an incident');
+  }
 }

@@ -1,7 +1,17 @@
 import type { Permission } from '../../src/edge/principal.js';
 
 /** Kinds of things that have ids: each has an owner, and is absent for everyone else. */
-export type Thing = 'organization' | 'workspace' | 'tenant' | 'user' | 'key' | 'trace' | 'channel';
+export type Thing =
+  | 'organization'
+  | 'workspace'
+  | 'tenant'
+  | 'user'
+  | 'key'
+  | 'trace'
+  | 'channel'
+  | 'rule'
+  | 'incident'
+  | 'silence';
 
 /** What is expected of an operation of `/docs-json`. */
 export interface Row {
@@ -29,6 +39,8 @@ export interface Row {
 const name = 'not yours';
 const member = { email: 'new@example.com', password: 'long enough for all', role: 'viewer' };
 const metric = 'metric=test.metric';
+const rule = { name, query: { signal: 'logs' }, warning: 1 };
+const silence = { matchers: [], comment: name, ends_at: '2100-01-01T00:00:00Z' };
 
 /** Every operation of the program, once. */
 export const ROUTES: Readonly<Record<string, Row>> = {
@@ -109,6 +121,22 @@ export const ROUTES: Readonly<Record<string, Row>> = {
     query: 'channel_id={id}',
     filters: true,
   },
+
+  'get /api/v1/alerts/rules': { takes: 'read' },
+  'post /api/v1/alerts/rules': { takes: 'write', body: rule },
+  'post /api/v1/alerts/rules/test': { takes: 'read', body: { rule, hours: 1 } },
+  'get /api/v1/alerts/rules/{id}': { takes: 'read', of: 'rule' },
+  'patch /api/v1/alerts/rules/{id}': { takes: 'write', of: 'rule', body: { warning: 2 } },
+  'delete /api/v1/alerts/rules/{id}': { takes: 'write', of: 'rule' },
+  'post /api/v1/alerts/rules/{id}/test': { takes: 'read', of: 'rule', body: { hours: 1 } },
+  'get /api/v1/alerts/incidents': { takes: 'read', of: 'rule', query: 'rule_id={id}', filters: true },
+  'get /api/v1/alerts/incidents/{id}': { takes: 'read', of: 'incident' },
+  'post /api/v1/alerts/incidents/{id}/acknowledge': { takes: 'write', of: 'incident' },
+  'post /api/v1/alerts/incidents/{id}/resolve': { takes: 'write', of: 'incident' },
+  'get /api/v1/alerts/silences': { takes: 'read' },
+  'post /api/v1/alerts/silences': { takes: 'write', body: silence },
+  'get /api/v1/alerts/silences/{id}': { takes: 'read', of: 'silence' },
+  'delete /api/v1/alerts/silences/{id}': { takes: 'write', of: 'silence' },
 
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
 

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { DataSource, EntityManager } from 'typeorm';
+import type { Scope } from '../edge/scope.js';
+import { AppError } from '../errors.js';
+import { reach } from '../failpoints.js';
+import { NOTIFICATION } from '../jobs/declared.js';
+import type { JobQueues, RunningJob } from '../jobs/job-queue.js';
+import { firstJobs } from '../notices/deliveries.js';
+import type { Notice } from '../notices/notice.js';
+import {
+  type Evaluation,
+  type LoadedRule,
+  loadRule,
+  placeOf,
+  readSilences,
+  writeEvaluation,
+} from './evaluation-rows.js';
+import { type Measured, type Measuring, measuredOf } from './measure.js';
+import { type GroupNews, type GroupRecord, isWorthKeeping, newsOf } from './news.js';
+import { failureNotice, noticesOf, silenceLabels } from './notice-of.js';
+import { conditionOf, durationMs, type RuleDefinition } from './rule.schema.js';
+import { type Silenced, silencedBy } from './silences.js';
+import { nextHealth } from './transition.js';
+
+/** What an evaluation's job leaves behind. */
+export type Evaluated =
+  | { skipped: 'not there' | 'off' | 'done' | 'late' }
+  | { status: 'evaluated' | 'failed'; groups: number; told: number };
+
+export interface EvaluationPayload {
+  organization_id: string;
+  workspace_id: string;
+  tenant_id: string;
+  rule_id: string;
+  tick: number;
+}
+
+interface Parts {
+  source: DataSource;
+  measuring: Measuring;
+  queues: Pick<JobQueues, 'addAll'>;
+  log: Logger;
+  /** Of the queue ALERT_EVALUATION. */
+  tries: number;
+}
+
+/** A tick this much older than the clock, or two intervals, is left to the one after it. */
+const MAX_LATE_MS = 60_000;
+const MAX_RACES = 3;
+
+/** Evaluates rules: measures, decides, and writes what follows. */
+export class Evaluator {
+  constructor(private readonly parts: Parts) {}
+
+  /**
+   * One rule at one tick. Doing it twice is doing it once, and a tick before the last one evaluated does nothing.
+   *
+   * @throws Error when the store or the database is away and there are tries left
+   */
+  async evaluate(
+    job: Pick<RunningJob<EvaluationPayload>, 'payload' | 'attempt' | 'signal'>,
+    nowMs: number,
+  ): Promise<Evaluated> {
+    const { organization_id, workspace_id, tenant_id, rule_id, tick } = job.payload;
+    const scope = { organizationId: organization_id, workspaceId: workspace_id, tenantId: tenant_id };
+    for (let race = 1; ; race++) {
+      const rule = await loadRule(scope, this.parts.source, rule_id);
+      if (!rule) return { skipped: 'not there' };
+      if (!rule.enabled || rule.paused) return { skipped: 'off' };
+      if (rule.tickMs >= tick) return { skipped: 'done' };
+      const latestMs = tick + Math.max(2 * durationMs(rule.definition.interval), MAX_LATE_MS);
+      if (nowMs > latestMs) return { skipped: 'late' };
+      const result = await this.measure(scope, rule, tick, job);
+      const evaluation = await this.follow(scope, rule, result, tick);
+      const deliveryIds = await writeEvaluation(scope, this.parts.source, rule, evaluation);
+      if (deliveryIds) {
+        reach('alert-committed');
+        await addJobs(this.parts, deliveryIds);
+        const status = evaluation.error === undefined ? 'evaluated' : 'failed';
+        return { status, groups: evaluation.news.length, told: deliveryIds.length };
+      }
+      // Somebody wrote it meanwhile: an evaluation of another tick, or a change by hand.
+      if (race === MAX_RACES) throw new Error(`The rule ${rule_id} changes faster than it can be evaluated.`);
+    }
+  }
+
+  /** @returns what was measured, or why it was not */
+  private async measure(
+    scope: Scope,
+    { definition }: LoadedRule,
+    tickMs: number,
+    { attempt, signal }: Pick<RunningJob<EvaluationPayload>, 'attempt' | 'signal'>,
+  ): Promise<Measured | string> {
+    try {
+      return await this.parts.measuring.measure(scope, definition, tickMs);
+    } catch (error) {
+      const isOurs = error instanceof AppError;
+      const mayPass = !isOurs || error.status >= 500;
+      if (signal.aborted || (mayPass && attempt < this.parts.tries)) throw error;
+      if (!isOurs) this.parts.log.error({ err: error }, 'A rule could not be evaluated.');
+      return isOurs ? error.message : 'The evaluation failed inside.';
+    }
+  }
+
+  private async follow(
+    scope: Scope,
+    rule: LoadedRule,
+    result: Measured | string,
+    tickMs: number,
+  ): Promise<Evaluation> {
+    const { source, measuring } = this.parts;
+    const { definition } = rule;
+    const error = typeof result === 'string' ? result : undefined;
+    const keys = new Set(typeof result === 'string' ? [] : result.values.keys());
+    for (const key of rule.groups.keys()) keys.add(key);
+    if (rule.tickMs === 0 && error === undefined && expectsData(definition))
+      for (const key of await measuring.known(scope, definition, tickMs)) keys.add(key);
+    if (definition.group_by.length === 0) keys.add('[]');
+    const newsWith = (silenced: Silenced) =>
+      newsOf(
+        conditionOf(definition),
+        tellRulesOf(definition),
+        rule.groups,
+        keys,
+        (key) => (typeof result === 'string' ? 'failed' : measuredOf(result, definition.group_by, key)),
+        tickMs,
+        randomUUID,
+        silenced,
+      );
+    let news = newsWith(() => false);
+    // Silences are read only where there is something to tell.
+    if (news.some((one) => one.tell !== undefined)) {
+      const silences = await readSilences(scope, source, tickMs);
+      if (silences.length > 0)
+        news = newsWith(silencedBy(silences, (key, level) => silenceLabels(definition, key, level), tickMs));
+    }
+    const { health, tell } = nextHealth(rule.health, error !== undefined, tickMs);
+    const notices = async (manager: EntityManager): Promise<Notice[]> => {
+      if (!tell && news.every((one) => one.tell === undefined)) return [];
+      const place = await placeOf(scope, manager);
+      const failure = tell ? [failureNotice(place, rule, tell, error ?? '', tickMs)] : [];
+      return [...failure, ...noticesOf(place, rule, news, tickMs)];
+    };
+    return { tickMs, groups: keptGroups(definition, news, tickMs), news, health, error, notices };
+  }
+}
+
+/** Has deliveries sent whose transaction is over; where that fails the sweeper does it a minute later. */
+export async function addJobs(
+  { queues, log }: Pick<Parts, 'queues' | 'log'>,
+  deliveryIds: readonly string[],
+): Promise<void> {
+  if (deliveryIds.length === 0) return;
+  try {
+    await queues.addAll(NOTIFICATION, firstJobs(deliveryIds));
+  } catch (error) {
+    log.error({ err: error }, 'Notifications wait: their jobs could not be added.');
+  }
+}
+
+export const tellRulesOf = (rule: RuleDefinition) => ({
+  cooldownMs: durationMs(rule.cooldown),
+  reminderMs: rule.reminder === null ? null : durationMs(rule.reminder),
+});
+
+const expectsData = ({ absent, no_data }: RuleDefinition) => absent !== null || no_data === 'alert';
+
+export function keptGroups(
+  definition: RuleDefinition,
+  news: readonly GroupNews[],
+  tickMs: number,
+): Map<string, GroupRecord> {
+  const condition = conditionOf(definition);
+  const rules = tellRulesOf(definition);
+  const kept = news.filter(({ after }) => isWorthKeeping(condition, rules, after, tickMs));
+  return new Map(kept.map(({ key, after }) => [key, after]));
+}

@@ -1,0 +1,147 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse, stringify } from 'yaml';
+import type { Backtest, Outcome } from '../alerts/backtest.js';
+import type { Config } from '../config.js';
+import { StartupError } from '../errors.js';
+import { type Call, withServer } from './running-server.js';
+import { table } from './table.js';
+
+export const ALERTS_USAGE = `telemetryflow alerts test <rule.yaml> [--hours 24]    what the rule would have done
+telemetryflow alerts export <folder>                  every rule as a YAML file
+telemetryflow alerts import <file.yaml>...            make rules, or change those of the same name
+
+Of the running server of DATA_DIR and its default tenant, or with --url <address> --key <api key> of another.
+`;
+
+const usage = (problem: string) => new StartupError(`${problem}\n\n${ALERTS_USAGE}`);
+const OPTIONS = {
+  hours: { type: 'string' },
+  url: { type: 'string' },
+  key: { type: 'string' },
+} as const;
+
+interface Rule extends Record<string, unknown> {
+  id: string;
+  name: string;
+}
+
+/**
+ * `telemetryflow alerts ...`; prints what it did.
+ *
+ * @throws StartupError when it is not one of these, a file is no rule, or no server answers
+ */
+export async function alertsCommand(config: Config, args: string[]): Promise<void> {
+  const { verb, names, hours, url, key } = parsed(args);
+  const lines = await withServer(config, { url, key }, ['read', 'write'], (call) => {
+    if (verb === 'test' && names.length === 1) return testRule(call, names[0], hours);
+    if (verb === 'export' && names.length === 1) return exportRules(call, names[0]);
+    if (verb === 'import' && names.length > 0) return importRules(call, names);
+    throw usage(`Unknown command: ${['alerts', verb, ...names].filter(Boolean).join(' ')}`);
+  });
+  for (const line of lines) console.log(line);
+}
+
+function parsed(args: string[]) {
+  try {
+    const { positionals, values } = parseArgs({ args, options: OPTIONS, allowPositionals: true });
+    const [verb, ...names] = positionals;
+    const hours = Number(values.hours ?? 24);
+    return { verb, names, ...values, hours };
+  } catch (error) {
+    throw usage((error as Error).message);
+  }
+}
+
+/** @throws StartupError when it cannot be read, or is no YAML with fields */
+async function readRule(file: string): Promise<Record<string, unknown>> {
+  let rule: unknown;
+  try {
+    rule = parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StartupError(`${file}: ${(error as Error).message}`);
+  }
+  if (typeof rule === 'object' && rule !== null && !Array.isArray(rule))
+    return rule as Record<string, unknown>;
+  throw new StartupError(`${file} is no rule: its fields are missing.`);
+}
+
+async function testRule(call: Call, file: string, hours: number): Promise<string[]> {
+  const rule = await readRule(file);
+  const tested = await call<Backtest>('POST', '/alerts/rules/test', { rule, hours });
+  const { result, other_for, groups, group_count, evaluations, evaluated_every, failed, error } = tested;
+  const row = (name: string, one: Outcome) => [
+    name,
+    ...[one.fired, one.under_three_minutes, one.open, one.notifications].map(String),
+    minutes(one.firing_seconds),
+    minutes(one.longest_seconds),
+  ];
+  const head = ['for', 'fired', 'under 3 min', 'still firing', 'notifications', 'minutes firing', 'longest'];
+  const shown = groups.filter(({ firing_seconds }) => firing_seconds > 0);
+  return [
+    `${rule.name ?? file}: ${evaluations} evaluations, one each ${evaluated_every} s, ${group_count} groups, from ${tested.from} to ${tested.to}`,
+    ...(failed > 0 ? [`${failed} evaluations failed: ${error}`] : []),
+    '',
+    ...table([
+      head,
+      row(`${rule.for ?? '0s'} (as it is)`, result),
+      ...other_for.map((one) => row(one.for, one)),
+    ]),
+    ...(shown.length > 0 ? [''] : []),
+    ...shown.map(
+      ({ labels, firing_seconds }) => `${labelText(labels)}: ${minutes(firing_seconds)} minutes firing`,
+    ),
+  ];
+}
+
+const minutes = (seconds: number) => String(Math.round(seconds / 6) / 10);
+const labelText = (labels: Record<string, string>) =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ') || 'all';
+
+async function allRules(call: Call): Promise<Rule[]> {
+  const rules: Rule[] = [];
+  let query = 'limit=1000';
+  for (;;) {
+    const page = await call<{ data: Rule[]; next_cursor: string | null }>('GET', `/alerts/rules?${query}`);
+    rules.push(...page.data);
+    if (!page.next_cursor) return rules;
+    query = `limit=1000&cursor=${page.next_cursor}`;
+  }
+}
+
+async function exportRules(call: Call, folder: string): Promise<string[]> {
+  const rules = await allRules(call);
+  await mkdir(folder, { recursive: true });
+  const taken = new Set<string>();
+  const files: string[] = [];
+  for (const { id, state, created_by, created_at, updated_at, ...rule } of rules) {
+    const plain =
+      rule.name
+        .toLowerCase()
+        .replace(/[^a-z0-9]+/g, '-')
+        .replace(/^-|-$/g, '') || 'rule';
+    const name = taken.has(plain) ? `${plain}-${id}` : plain;
+    taken.add(name);
+    files.push(join(folder, `${name}.yaml`));
+    await writeFile(files[files.length - 1], stringify(rule));
+  }
+  return [...files, `${files.length} rules exported`];
+}
+
+async function importRules(call: Call, files: readonly string[]): Promise<string[]> {
+  const byName = new Map((await allRules(call)).map((rule) => [rule.name.toLowerCase(), rule.id]));
+  const lines: string[] = [];
+  for (const file of files) {
+    const rule = await readRule(file);
+    const known = byName.get(String(rule.name).toLowerCase());
+    const { id } = known
+      ? await call<Rule>('PATCH', `/alerts/rules/${known}`, rule)
+      : await call<Rule>('POST', '/alerts/rules', rule);
+    byName.set(String(rule.name).toLowerCase(), id);
+    lines.push(`${file}: ${known ? 'changed' : 'made'} ${rule.name} (${id})`);
+  }
+  return lines;
+}
