@@ -3,7 +3,8 @@ import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { StartupError } from './errors.js';
-import { queueNumbers, queueNumbersText } from './queue-numbers.js';
+import { QUEUE_SETTINGS } from './queue-numbers.js';
+import { RETENTION_SETTINGS } from './retention.js';
 import { bytes, integer, limit, milliseconds, networks, origins, port, url } from './setting-types.js';
 
 const ROLES = ['api', 'worker', 'scheduler'] as const;
@@ -164,35 +165,11 @@ const SETTINGS = {
     default: '2',
     meaning: 'statements of one tenant at once; more wait, so that others have their turn',
   },
-  QUEUE_OTLP_INGESTION: {
-    schema: queueNumbers('otlp-ingestion'),
-    default: queueNumbersText('otlp-ingestion'),
-    meaning: 'numbers of this queue; what is not named keeps its default',
-  },
-  QUEUE_ALERT_EVALUATION: {
-    schema: queueNumbers('alert-evaluation'),
-    default: queueNumbersText('alert-evaluation'),
-    meaning: 'the same',
-  },
-  QUEUE_AGGREGATION: {
-    schema: queueNumbers('aggregation'),
-    default: queueNumbersText('aggregation'),
-    meaning: 'the same',
-  },
-  QUEUE_NOTIFICATION: {
-    schema: queueNumbers('notification'),
-    default: queueNumbersText('notification'),
-    meaning: 'the same',
-  },
-  QUEUE_CLEANUP: {
-    schema: queueNumbers('cleanup'),
-    default: queueNumbersText('cleanup'),
-    meaning: 'the same',
-  },
-  RETENTION_DAYS: {
-    schema: integer(1, 3650),
-    default: '30',
-    meaning: 'telemetry older than this is refused on arrival (days)',
+  ...QUEUE_SETTINGS,
+  ...RETENTION_SETTINGS,
+  DISK_LIMIT: {
+    schema: bytes,
+    meaning: 'size of DATA_DIR at which the oldest telemetry goes before its time; unset: none',
   },
   CANARY_INTERVAL_MS: {
     schema: integer(0, 3_600_000),
@@ -221,6 +198,7 @@ type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
 type Optional =
   | 'CLICKHOUSE_URL'
   | 'DATABASE_URL'
+  | 'DISK_LIMIT'
   | 'REDIS_URL'
   | 'JWT_SECRET'
   | 'SECRET_KEY'
@@ -261,6 +239,8 @@ export function loadConfig(env: Env = process.env): Config {
   if (problems.length === 0) problems.push(...insecure(values as unknown as Config));
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
+  for (const signal of ['LOGS', 'TRACES', 'METRICS'])
+    values[`RETENTION_${signal}_DAYS`] ??= values.RETENTION_DAYS;
   values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
   values.cpuCount = availableParallelism();
   // Of this process, not of `env`: it counts only when it was set before the first use of the pool.

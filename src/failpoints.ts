@@ -17,6 +17,9 @@ export type Failpoint =
 /** The same, of the sending of a notification. */
 export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery-noted';
 
+/** The same, of what goes because it is too old. */
+export type ExpiryFailpoint = 'expiry-noted' | 'expiry-recorded' | 'expiry-dropped';
+
 let armed: string | undefined;
 let passesLeft = 0;
 
@@ -28,6 +31,6 @@ export function armFailpoint(setting: string | undefined): void {
 }
 
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
-export function reach(step: Failpoint | DeliveryFailpoint): void {
+export function reach(step: Failpoint | DeliveryFailpoint | ExpiryFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
 }

@@ -5,6 +5,7 @@ import { BodyPool } from '../memory/body-pool.js';
 import { registerBodyMemory } from './body-memory.js';
 import { CacheController } from './cache.controller.js';
 import { registerCacheMetrics } from './cache-metrics.js';
+import { DiskUse } from './disk-use.js';
 import { registerEventLoopLag } from './event-loop-lag.js';
 import { HealthController } from './health.controller.js';
 import { IngestCounters } from './ingest-counters.js';
@@ -34,7 +35,8 @@ import { MetricsController } from './metrics.controller.js';
       inject: [Registry],
       useFactory: (registry: Registry) => new IngestCounters(registry),
     },
+    { provide: DiskUse, inject: [Registry], useFactory: (registry: Registry) => new DiskUse(registry) },
   ],
-  exports: [Registry, IngestCounters],
+  exports: [Registry, IngestCounters, DiskUse],
 })
 export class MonitoringModule {}
