@@ -10,6 +10,7 @@ Usage: telemetryflow [command]
   start          run the server (the default)
   config         print every setting: value in force, default, meaning
   verify-otlp    send every OTLP field to a running server, read it back, compare
+  cleanup        delete what has outlived its retention on a running server; --dry-run only counts
   keys           make, list and revoke API keys
   users          reset a user's password
   queues         show the queues of a running server, live; pause, resume, retry
@@ -79,6 +80,8 @@ async function main(): Promise<void> {
       return (await import('./commands/queues.js')).queuesCommand(loadConfig(), args);
     case 'alerts':
       return (await import('./commands/alerts.js')).alertsCommand(loadConfig(), args);
+    case 'cleanup':
+      return (await import('./commands/cleanup.js')).cleanupCommand(loadConfig(), args);
     case 'version':
     case '--version':
       return console.log(VERSION);

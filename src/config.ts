@@ -12,6 +12,7 @@ type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
 type Optional =
   | 'CLICKHOUSE_URL'
   | 'DATABASE_URL'
+  | 'DISK_LIMIT'
   | 'REDIS_URL'
   | 'JWT_SECRET'
   | 'SECRET_KEY'
@@ -54,6 +55,8 @@ export function loadConfig(env: Env = process.env): Config {
   }
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
+  for (const signal of ['LOGS', 'TRACES', 'METRICS'])
+    values[`RETENTION_${signal}_DAYS`] ??= values.RETENTION_DAYS;
   values.MEMORY_LIMIT ??= Math.floor(totalmem() / 2);
   values.cpuCount = availableParallelism();
   // Of this process, not of `env`: it counts only when it was set before the first use of the pool.

@@ -22,6 +22,9 @@ const POISON = 'poison-body';
 /** The same, of the evaluation of a rule: before and after the commit of what it found. */
 export type AlertFailpoint = 'alert-written' | 'alert-committed';
 
+/** The same, of what goes because it is too old. */
+export type ExpiryFailpoint = 'expiry-noted' | 'expiry-recorded' | 'expiry-dropped';
+
 let armed: string | undefined;
 let passesLeft = 0;
 
@@ -33,7 +36,7 @@ export function armFailpoint(setting: string | undefined): void {
 }
 
 /** Marks a step; kills the process as `kill -9` does when it is the armed one. */
-export function reach(step: Failpoint | DeliveryFailpoint | AlertFailpoint): void {
+export function reach(step: Failpoint | DeliveryFailpoint | AlertFailpoint | ExpiryFailpoint): void {
   if (step === armed && --passesLeft === 0) process.kill(process.pid, 'SIGKILL');
 }
 

@@ -100,3 +100,21 @@ export function queueNumbersText(queue: QueueName): string {
     .map(([name, { field }]) => `${name}=${QUEUE_DEFAULTS[queue][field]}`)
     .join(',');
 }
+
+const setting = (queue: QueueName, meaning: string) => ({
+  schema: queueNumbers(queue),
+  default: queueNumbersText(queue),
+  meaning,
+});
+
+/** The numbers of each queue: a part of the settings. */
+export const QUEUE_SETTINGS = {
+  QUEUE_OTLP_INGESTION: setting(
+    'otlp-ingestion',
+    'numbers of this queue; what is not named keeps its default',
+  ),
+  QUEUE_ALERT_EVALUATION: setting('alert-evaluation', 'the same'),
+  QUEUE_AGGREGATION: setting('aggregation', 'the same'),
+  QUEUE_NOTIFICATION: setting('notification', 'the same'),
+  QUEUE_CLEANUP: setting('cleanup', 'the same'),
+} as const;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { queueNumbers, queueNumbersText } from './queue-numbers.js';
+import { QUEUE_SETTINGS } from './queue-numbers.js';
+import { RETENTION_SETTINGS } from './retention.js';
 import { bytes, integer, limit, milliseconds, networks, origins, port, url } from './setting-types.js';
 
 export const ROLES = ['api', 'worker', 'scheduler'] as const;
@@ -160,35 +161,11 @@ export const SETTINGS = {
     default: '2',
     meaning: 'statements of one tenant at once; more wait, so that others have their turn',
   },
-  QUEUE_OTLP_INGESTION: {
-    schema: queueNumbers('otlp-ingestion'),
-    default: queueNumbersText('otlp-ingestion'),
-    meaning: 'numbers of this queue; what is not named keeps its default',
-  },
-  QUEUE_ALERT_EVALUATION: {
-    schema: queueNumbers('alert-evaluation'),
-    default: queueNumbersText('alert-evaluation'),
-    meaning: 'the same',
-  },
-  QUEUE_AGGREGATION: {
-    schema: queueNumbers('aggregation'),
-    default: queueNumbersText('aggregation'),
-    meaning: 'the same',
-  },
-  QUEUE_NOTIFICATION: {
-    schema: queueNumbers('notification'),
-    default: queueNumbersText('notification'),
-    meaning: 'the same',
-  },
-  QUEUE_CLEANUP: {
-    schema: queueNumbers('cleanup'),
-    default: queueNumbersText('cleanup'),
-    meaning: 'the same',
-  },
-  RETENTION_DAYS: {
-    schema: integer(1, 3650),
-    default: '30',
-    meaning: 'telemetry older than this is refused on arrival (days)',
+  ...QUEUE_SETTINGS,
+  ...RETENTION_SETTINGS,
+  DISK_LIMIT: {
+    schema: bytes,
+    meaning: 'size of DATA_DIR at which the oldest telemetry goes before its time; unset: none',
   },
   CANARY_INTERVAL_MS: {
     schema: integer(0, 3_600_000),

@@ -28,7 +28,7 @@ export class StaleAnswers {
   stored(scope: Scope, signal: Signal, times: RowTimes, nowMs: number): void {
     const groups = groupsChanged(times, nowMs);
     if (groups === undefined) {
-      for (const kind of KINDS_OF_SIGNAL[signal]) this.drop(keysUnder(kind, scope), GAP_MS);
+      this.dropTenant(scope, signal);
       return;
     }
     for (const group of groups) this.dropGroup(scope, signal, group);
@@ -36,6 +36,11 @@ export class StaleAnswers {
     // A range up to now does not reach these rows yet, and will without any more of them being stored.
     const aheadMs = times.maxMs - nowMs;
     if (aheadMs > 0 && aheadMs <= MAX_AHEAD_MS) this.dropLater(scope, signal, aheadMs);
+  }
+
+  /** All of a tenant and signal: after rows of whatever times came or were deleted. */
+  dropTenant(scope: Scope, signal: Signal): void {
+    for (const kind of KINDS_OF_SIGNAL[signal]) this.drop(keysUnder(kind, scope), GAP_MS);
   }
 
   /** Drops what is due, and waits until that is told. */

@@ -29,7 +29,8 @@ export class Acceptor {
     private readonly queue: IngestQueue,
     private readonly thread: TranscodeThread,
     private readonly bodies: BodyPool,
-    private readonly retentionDays: number,
+    /** Older items are refused. */
+    private readonly acceptedDays: Readonly<Record<Signal, number>>,
     private readonly counters: IngestCounters,
     private readonly quotas: Pick<Quotas, 'count'>,
     private readonly ledger: Pick<Ledger, 'rejected'>,
@@ -45,7 +46,8 @@ export class Acceptor {
   async accept(scope: Scope, signal: Signal, encoding: Encoding, body: Buffer): Promise<Accepted> {
     const receivedAtMs = this.nowMs();
     const bytes = body.length;
-    const window: TimeWindow = { receivedAtMs, retentionDays: this.retentionDays };
+    const retentionDays = this.acceptedDays[signal];
+    const window: TimeWindow = { receivedAtMs, retentionDays };
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
     const contentHash = createHash('sha256').update(body).digest().subarray(0, 16);
     const checked = await this.check(signal, encoding, body, window);
@@ -64,7 +66,7 @@ export class Acceptor {
         signal,
         scope,
         receivedAtMs,
-        retentionDays: this.retentionDays,
+        retentionDays,
         items: items - rejected,
         rejected,
         reasons,

@@ -18,6 +18,7 @@ import { BodyPool } from '../memory/body-pool.js';
 import { ByteBudget } from '../memory/byte-budget.js';
 import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+import { acceptedDays } from '../retention.js';
 import { TranscodePool, TranscodeThread } from '../threads/thread.js';
 import { Acceptor } from './acceptor.js';
 import { Admission } from './admission.js';
@@ -58,7 +59,7 @@ const THREAD_HEAP_MB = 512;
         counters: IngestCounters,
         quotas: Quotas,
         ledger: Ledger,
-      ) => new Acceptor(queue, thread, bodies, config.RETENTION_DAYS, counters, quotas, ledger),
+      ) => new Acceptor(queue, thread, bodies, acceptedDays(config), counters, quotas, ledger),
     },
     {
       provide: Admission,

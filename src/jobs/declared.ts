@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DATA_TYPES } from '../retention.js';
 import type { JobQueue } from './job-queue.js';
 
 const uuid = z.uuid();
@@ -34,7 +35,7 @@ export const NOTIFICATION = {
 export const CLEANUP = {
   name: 'cleanup',
   payload: z.strictObject({
-    data_type: z.enum(['all', 'metrics', 'metrics_hourly', 'metrics_daily', 'logs', 'traces']),
+    data_type: z.enum(['all', ...DATA_TYPES]),
   }),
 } satisfies JobQueue<{ data_type: string }>;
 

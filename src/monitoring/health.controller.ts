@@ -9,6 +9,7 @@ import { ApiRoute } from '../http/api-route.js';
 import { RedisDurability } from '../jobs/bullmq-redis.js';
 import { Freshness } from '../ledger/freshness.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+import { DiskUse } from './disk-use.js';
 
 const alive = z.object({ status: z.literal('up') });
 /** Each dependency tells more of itself than whether it is up. */
@@ -30,6 +31,7 @@ export class HealthController {
     @Inject(Redis) private readonly redis: Redis | undefined,
     @Inject(INGEST_QUEUE) private readonly queue: IngestQueue,
     @Inject(Freshness) private readonly freshness: Freshness,
+    @Inject(DiskUse) private readonly disk: DiskUse,
     @Inject(RedisDurability) private readonly durability: RedisDurability | undefined,
   ) {}
 
@@ -55,6 +57,7 @@ export class HealthController {
       this.queueHealth(),
     ]);
     const ingest = this.freshness.health(Date.now());
+    const disk = this.disk.health();
     const jobs = this.durability?.health();
     const up = [clickhouse, postgres, jobs, queue].every(
       (health) => health === undefined || health.status === 'up',
@@ -69,6 +72,7 @@ export class HealthController {
         ...(jobs && { jobs }),
         queue,
         ...(ingest && { ingest }),
+        ...(disk && { disk }),
       },
     };
   }

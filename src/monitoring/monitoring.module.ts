@@ -8,6 +8,7 @@ import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { registerBodyMemory } from './body-memory.js';
 import { CacheController } from './cache.controller.js';
 import { registerCacheMetrics } from './cache-metrics.js';
+import { DiskUse } from './disk-use.js';
 import { registerEventLoopLag } from './event-loop-lag.js';
 import { HealthController } from './health.controller.js';
 import { IngestCounters } from './ingest-counters.js';
@@ -45,8 +46,9 @@ import { QueuesController } from './queues.controller.js';
       useFactory: (jobs: JobQueues, ingest: IngestQueue, config: Config) =>
         new QueueFigures(jobs, ingest, allQueueNumbers(config)),
     },
+    { provide: DiskUse, inject: [Registry], useFactory: (registry: Registry) => new DiskUse(registry) },
   ],
-  exports: [Registry, IngestCounters],
+  exports: [Registry, IngestCounters, DiskUse],
 })
 export class MonitoringModule implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(

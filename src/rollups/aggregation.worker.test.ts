@@ -12,7 +12,7 @@ import { AggregationWorker, aggregate } from './aggregation.worker.js';
 const LOG = pino({ level: 'silent' });
 const MINUTE_MS = 60_000;
 /** The notes of inserts are by the real clock, months after these points: nothing is too late unless a test says so. */
-const SETTINGS = { ROLLUP_LATE_HOURS: 87_600, RETENTION_DAYS: 3650 };
+const SETTINGS = { ROLLUP_LATE_HOURS: 87_600, RETENTION_METRICS_DAYS: 3650 };
 
 let store: TelemetryStore;
 let tenants = 0;
@@ -229,7 +229,7 @@ SELECT organization_id, workspace_id, tenant_id, hour, now64(3) FROM rollup_hour
 
   it('is done by jobs one after the other, which return their counts', async () => {
     await put([point(Date.now() - 2 * HOUR_MS, 'load', 1)]);
-    const worker = new AggregationWorker(store.clickhouse, { ...SETTINGS, RETENTION_DAYS: 30 }, LOG);
+    const worker = new AggregationWorker(store.clickhouse, { ...SETTINGS, RETENTION_METRICS_DAYS: 30 }, LOG);
     const job = (id: string) =>
       worker.handle({
         id,

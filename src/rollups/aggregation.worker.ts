@@ -22,7 +22,7 @@ export interface AggregationSettings {
   /** Late rows change the hour that they belong to when they come no more than this after its end. */
   ROLLUP_LATE_HOURS: number;
   /** Raw points are kept for so long. */
-  RETENTION_DAYS: number;
+  RETENTION_METRICS_DAYS: number;
 }
 
 export interface AggregationRun {
@@ -60,8 +60,9 @@ export async function aggregate(
 ): Promise<Aggregated> {
   const { nowMs, signal } = run;
   // Older raw points may be being dropped; what is rolled up of them must not be replaced by less.
-  const fromMs = nowMs - settings.RETENTION_DAYS * DAY_MS + HOUR_MS;
-  const lateMs = step === 'daily' ? settings.RETENTION_DAYS * DAY_MS : settings.ROLLUP_LATE_HOURS * HOUR_MS;
+  const fromMs = nowMs - settings.RETENTION_METRICS_DAYS * DAY_MS + HOUR_MS;
+  const lateMs =
+    step === 'daily' ? settings.RETENTION_METRICS_DAYS * DAY_MS : settings.ROLLUP_LATE_HOURS * HOUR_MS;
   const hours = neighbours(await pendingHours(clickhouse, { nowMs, fromMs, lateMs }));
   const tell = teller(step, log, run);
   const done: Aggregated = { rows: 0, hours: 0, days: 0 };

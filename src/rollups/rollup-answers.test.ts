@@ -16,7 +16,7 @@ import { queryMetric, type Series, type SeriesAnswer } from '../series/metric-se
 import { DAY_MS, HOUR_MS } from '../series/rollup-plan.js';
 import { aggregate } from './aggregation.worker.js';
 
-const SETTINGS = { ROLLUP_LATE_HOURS: 24, RETENTION_DAYS: 3650 };
+const SETTINGS = { ROLLUP_LATE_HOURS: 24, RETENTION_METRICS_DAYS: 3650 };
 const LOG = pino({ level: 'silent' });
 const SPAN_MS = 6 * DAY_MS;
 

@@ -141,7 +141,7 @@ export async function readThing<T extends Thing>(
  * @param role that the change takes at least; the membership in the thing's own organization decides
  * @throws AppError NOT_FOUND when it is not the principal's, PERMISSION_DENIED when its role is too small
  */
-async function readForChange<T extends Thing>(
+export async function readForChange<T extends Thing>(
   principal: Principal,
   manager: EntityManager,
   thing: T,

@@ -90,6 +90,13 @@ export const ROUTES: Readonly<Record<string, Row>> = {
     byAdmin: true,
   },
   'get /api/v1/tenants/{id}': { takes: 'read', of: 'tenant' },
+  'get /api/v1/tenants/{id}/retention': { takes: 'read', of: 'tenant' },
+  'put /api/v1/tenants/{id}/retention': {
+    takes: 'admin',
+    of: 'tenant',
+    body: { logs: { days: 7 } },
+    byAdmin: true,
+  },
   'patch /api/v1/tenants/{id}': { takes: 'read', of: 'tenant', body: { name }, byAdmin: true },
   'delete /api/v1/tenants/{id}': { takes: 'read', of: 'tenant', byAdmin: true },
 
@@ -141,6 +148,8 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'get /api/v1/audit': { takes: 'admin', of: 'tenant', query: 'target=tenant/{id}', filters: true },
 
   'get /api/v1/ledger': { takes: 'read', data: 'sums' },
+
+  'post /api/v1/cleanup': { operators: true, takes: 'admin', body: { dry_run: true } },
 
   'get /api/v1/cache': { takes: 'admin', figures: true },
   'delete /api/v1/cache': { takes: 'admin', query: 'pattern=metrics:*' },
