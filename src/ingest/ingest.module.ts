@@ -18,6 +18,7 @@ import { BodyPool } from '../memory/body-pool.js';
 import { ByteBudget } from '../memory/byte-budget.js';
 import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
+import { TouchedHours } from '../series/touched-hours.js';
 import { TranscodePool, TranscodeThread } from '../threads/thread.js';
 import { Acceptor } from './acceptor.js';
 import { Admission } from './admission.js';
@@ -138,6 +139,7 @@ const THREAD_HEAP_MB = 512;
           clickhouse,
           spoolDir,
           answers,
+          new TouchedHours(clickhouse),
           ledger,
           counters,
           numbers,
