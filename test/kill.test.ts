@@ -104,4 +104,17 @@ describe('kill -9', { concurrency: false }, () => {
     );
     assert.ok(acknowledged.length > 500);
   });
+
+  it('the hours of all points are noted, and so are those after them', async () => {
+    const owner = 'organization_id, workspace_id, tenant_id';
+    const [points, missing] = await queryStore<{ n: string }>(
+      dataDir,
+      'SELECT count() AS n FROM telemetry_metrics',
+      `SELECT count() AS n FROM (
+  SELECT DISTINCT ${owner}, arrayJoin([toStartOfHour(timestamp), toStartOfHour(timestamp) + 3600]) AS hour FROM telemetry_metrics
+) AS touched LEFT ANTI JOIN (SELECT ${owner}, hour FROM rollup_hours WHERE touched_at > 0) AS noted USING (${owner}, hour)`,
+    );
+    assert.notEqual(Number(points.n), 0);
+    assert.equal(Number(missing.n), 0);
+  });
 });

@@ -19,6 +19,7 @@ import { ByteBudget } from '../memory/byte-budget.js';
 import { IngestCounters } from '../monitoring/ingest-counters.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { acceptedDays } from '../retention.js';
+import { TouchedHours } from '../series/touched-hours.js';
 import { TranscodePool, TranscodeThread } from '../threads/thread.js';
 import { Acceptor } from './acceptor.js';
 import { Admission } from './admission.js';
@@ -139,6 +140,7 @@ const THREAD_HEAP_MB = 512;
           clickhouse,
           spoolDir,
           answers,
+          new TouchedHours(clickhouse),
           ledger,
           counters,
           numbers,

@@ -13,9 +13,10 @@ import type { BodyPool } from '../memory/body-pool.js';
 import type { IngestCounters } from '../monitoring/ingest-counters.js';
 import { BatchLost, type IngestBatch, type IngestQueue } from '../queue/ingest-queue.js';
 import type { QueueNumbers } from '../queue-numbers.js';
+import type { TouchedHours } from '../series/touched-hours.js';
 import { writeBlock } from '../store/writer.js';
 import type { TranscodePool } from '../threads/thread.js';
-import type { NativeFile } from '../threads/thread-messages.js';
+import type { BlockTimes, NativeFile } from '../threads/thread-messages.js';
 import { BatchHands } from './batch-hands.js';
 
 const MAX_BACKOFF_MS = 10_000;
@@ -37,6 +38,7 @@ export class IngestionWorker {
     private readonly clickhouse: ClickHouse,
     private readonly spoolDir: string,
     private readonly answers: StaleAnswers,
+    private readonly touchedHours: TouchedHours,
     private readonly ledger: Pick<Ledger, 'stored' | 'room' | 'flush'>,
     private readonly counters: IngestCounters,
     private readonly numbers: Pick<QueueNumbers, 'workers' | 'tries' | 'firstBackoffMs'>,
@@ -118,16 +120,23 @@ export class IngestionWorker {
       const block = await this.transcode(batch, path);
       reach('batch-transcoded');
       if (block.rows === 0) return 0;
+      await this.noteHours(batch, block.times);
       await this.unlessStopped(this.queue.beginInsert(batch, blocksOf(block)));
       const written = writeBlock(this.clickhouse, batch.scope, batch.signal, { path, ...block }, batch.id);
       reach('insert-started');
       await written;
       reach('insert-finished');
+      await this.noteHours(batch, block.times);
       if (block.times) this.answers.stored(batch.scope, batch.signal, block.times, Date.now());
       return block.rows;
     } finally {
       await rm(path, { force: true });
     }
+  }
+
+  /** Rollups of the hours are no longer whole. */
+  private async noteHours({ signal, scope }: IngestBatch, times: BlockTimes | undefined): Promise<void> {
+    if (signal === 'metrics' && times) await this.touchedHours.note(scope, times.hoursMs);
   }
 
   /** What the queue writes down can take as long as a disk is full; an orderly stop does not wait for that. */

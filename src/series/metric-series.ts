@@ -117,7 +117,7 @@ export async function queryMetric(
 ): Promise<SeriesAnswer> {
   const asking = new Asking(clickhouse, signal);
   const { metric, stepMs } = question;
-  const state = from === 'raw' ? undefined : await readRollupState(scope, asking, range);
+  const state = from === 'raw' ? undefined : await readRollupState(scope, asking, clickhouse, range);
   const planFor = (need: Need): Plan =>
     state ? planSegments(range, need, state) : { segments: [{ source: 'raw', ...range }], gone: [] };
   // What a metric is does not depend on the steps.

@@ -22,7 +22,12 @@ export interface NativeFile {
   structure: string;
   fileBytes: number;
   /** Of its rows; undefined without any. */
-  times: RowTimes | undefined;
+  times: BlockTimes | undefined;
+}
+
+export interface BlockTimes extends RowTimes {
+  /** The hours that the rows lie in: their first milliseconds. */
+  hoursMs: number[];
 }
 
 export type ThreadResult = CheckResult | CheckedBody | NativeFile;

@@ -64,10 +64,14 @@ describe('The transcoder', () => {
     const times = [NOW - 5_000_000, NOW + 1_000, NOW - 40 * 86_400_000, NOW - 1].map(at);
     transcoder.add(logs(...times.map((timeUnixNano) => ({ timeUnixNano }))), WINDOW);
     transcoder.add(logs({}), WINDOW);
+    const hourOf = (ms: number) => ms - (ms % 3_600_000);
     const { minMs, maxMs } = transcoder.times!;
     assert.ok(minMs <= NOW - 5_000_000 && minMs >= NOW - 5_000_001, `${minMs}`);
     assert.ok(maxMs >= NOW + 1_000 && maxMs <= NOW + 1_001, `${maxMs}`);
     assert.equal(transcoder.rows, 4);
+    assert.deepEqual(transcoder.times!.hoursMs, [
+      ...new Set([NOW - 5_000_000, NOW - 1, NOW + 1_000].map(hourOf)),
+    ]);
     transcoder.finish();
     assert.equal(transcoder.times, undefined);
   });

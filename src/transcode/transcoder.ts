@@ -63,18 +63,29 @@ export class Transcoder {
     }
   }
 
-  /** The earliest and the latest time of the rows so far, Unix milliseconds, each by up to 1 ms too wide; undefined without rows. */
-  get times(): { minMs: number; maxMs: number } | undefined {
+  /**
+   * The earliest and the latest time of the rows so far, Unix milliseconds, each by up to 1 ms too wide, and the hours that they lie in
+   * (their first milliseconds, exact); undefined without rows.
+   */
+  get times(): { minMs: number; maxMs: number; hoursMs: number[] } | undefined {
     if (this.rows === 0) return undefined;
     const { view } = this.table.timestamp.sink;
+    const hours = new Set<number>();
     let [min, max] = [Number.POSITIVE_INFINITY, 0];
+    // Amid this hour a row is surely in it: most are, so that few are looked at exactly.
+    let [amidFrom, amidUntil] = [0, 0];
     for (let row = 0; row < this.rows; row++) {
       // A double: to 256 ns.
       const ns = view.getUint32(row * 8 + 4, true) * 2 ** 32 + view.getUint32(row * 8, true);
       if (ns < min) min = ns;
       if (ns > max) max = ns;
+      if (ns >= amidFrom && ns < amidUntil) continue;
+      const hour = Number(view.getBigUint64(row * 8, true) / HOUR_NS);
+      hours.add(hour * 3_600_000);
+      [amidFrom, amidUntil] = [hour * 3.6e12 + 512, (hour + 1) * 3.6e12 - 512];
     }
-    return { minMs: Math.floor((min - 512) / 1e6), maxMs: Math.ceil((max + 512) / 1e6) };
+    const hoursMs = [...hours].sort((a, b) => a - b);
+    return { minMs: Math.floor((min - 512) / 1e6), maxMs: Math.ceil((max + 512) / 1e6), hoursMs };
   }
 
   /**
@@ -200,6 +211,7 @@ export class Transcoder {
 }
 
 const NOTHING = new Uint8Array(0);
+const HOUR_NS = 3_600_000_000_000n;
 
 function createTable(signal: Signal): SignalTable {
   switch (signal) {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import type { Scope } from '../../src/edge/scope.js';
 import type { Aggregation } from '../../src/series/aggregation.js';
+import { TouchedHours } from '../../src/series/touched-hours.js';
 import type { TelemetryStore } from './telemetry-store.js';
 
 /** 2026-01-01T00:00:00Z, when random data points begin. */
@@ -106,8 +107,13 @@ export function rowsOf(series: RandomSeries, instance: number): object[] {
   return rows;
 }
 
-/** Stores rows of data points for a tenant. */
+/** Stores rows of data points for a tenant, and notes their hours, as the worker does. */
 export async function storePoints(store: TelemetryStore, scope: Scope, rows: object[]): Promise<void> {
+  const hoursMs = rows.map((row) => {
+    const atMs = Date.parse(`${(row as { timestamp: string }).timestamp}Z`);
+    return atMs - (atMs % 3_600_000);
+  });
+  await new TouchedHours(store.clickhouse).note(scope, [...new Set(hoursMs)]);
   const ids = {
     organization_id: scope.organizationId,
     workspace_id: scope.workspaceId,
