@@ -26,6 +26,7 @@ export interface Answer {
 
 /** The running program, on a data folder that was filled. */
 export interface QueryProgram {
+  pid: number;
   otlp: string;
   key: string;
   /** Caches that this engine lets go of. */
@@ -75,6 +76,7 @@ export async function startQueryProgram(dataDir: string): Promise<QueryProgram> 
     if (dropped) caches.push(cache);
   }
   return {
+    pid: child.pid!,
     otlp,
     key,
     caches,

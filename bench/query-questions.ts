@@ -11,7 +11,7 @@ export interface Question {
   /** What it should take at most, warm, p50. */
   aimMs?: number;
   /** Of the n-th run: another service, id or word each time, so that "warm" is not the answer to the same question. */
-  path(run: number): string;
+  path(run: number): string | Promise<string>;
 }
 
 const SERVICES = ['checkout', 'payment', 'catalog', 'search', 'orders'];
@@ -22,20 +22,19 @@ const order = (run: number) => 123_457 + 7919 * run;
 const PAGE = 1000;
 
 /** The questions, about data that are there: what they need to know of it is asked first. */
-export async function questionsAbout(
-  { endMs }: QueryData,
-  program: QueryProgram,
-  progress: (text: string) => void,
-): Promise<Question[]> {
+export async function questionsAbout({ endMs }: QueryData, program: QueryProgram): Promise<Question[]> {
   // Nobody asks at full hours: both ends of a range lie amid its steps.
   const over = (lengthMs: number, run = 0) => {
     const to = endMs - 7 * MINUTE_MS - run * 1000;
     return `from=${to - lengthMs}&to=${to}`;
   };
   const traces = await traceIds(program, endMs);
-  progress(`walking to page ${PAGE}`);
   const logs = `logs?${over(30 * DAY_MS)}`;
-  const cursors = { second: await cursorOf(program, logs, 2), deep: await cursorOf(program, logs, PAGE) };
+  const cursors = new Map<number, Promise<string>>();
+  const page = async (number: number) => {
+    if (!cursors.has(number)) cursors.set(number, cursorOf(program, logs, number));
+    return `${logs}&cursor=${await cursors.get(number)}`;
+  };
   const metric = (run: number) => `metrics/query?metric=${pick(METRICS, run)}`;
   const everyTrace = (run: number) =>
     `service=${pick(SERVICES, run)}&operation=list%20%2F${pick(SERVICES, run)}%2F%7Bid%7D&kind=server&status=ok&min_duration_ms=1&max_duration_ms=60000&attr.http.request.method=GET`;
@@ -88,8 +87,8 @@ export async function questionsAbout(
         `logs?q=payment%20-timeout&service=${pick(SERVICES, run)}&min_severity=error&attr.http.request.method=GET&${over(30 * DAY_MS, run)}`,
     },
     { name: 'errors in the logs, 1 h', path: (run) => `logs?min_severity=error&${over(HOUR_MS, run)}` },
-    { name: 'page 2 of logs, by cursor', path: () => `${logs}&cursor=${cursors.second}` },
-    { name: `page ${PAGE} of logs, by cursor`, path: () => `${logs}&cursor=${cursors.deep}` },
+    { name: 'page 2 of logs, by cursor', path: () => page(2) },
+    { name: `page ${PAGE} of logs, by cursor`, path: () => page(PAGE) },
     { name: 'service map, 1 h', path: (run) => `service-map?${over(HOUR_MS, run)}` },
   ];
 }
