@@ -69,9 +69,14 @@ export async function queryData(
   for (const kind of Object.keys(rows) as Made[]) rows[kind] = Math.round(rows[kind] * scale);
   const made = { scope, startMs: endMs - DAYS * DAY_MS, endMs, rows };
   const open = () => new Session(join(dataDir, 'clickhouse'));
-  const settledAt = await fill(open, config.CLICKHOUSE_DATABASE, made, progress);
-  await mergeLists(clickhouse, progress);
-  await rollUp(clickhouse, settledAt, progress);
+  const fillWith = (kinds: Made[]) => fill(open, config.CLICKHOUSE_DATABASE, made, kinds, progress);
+  await fillWith(['histograms', 'metrics']);
+  // Rolling up takes one thread, and may begin when the points have settled: in the meantime all else is made.
+  await Promise.all([
+    fillWith(['logs', 'traces']),
+    rollUp(clickhouse, performance.now() + SETTLE_MS, progress),
+  ]);
+  await mergeSmall(clickhouse, progress);
   await clickhouse.close();
   const data = { ...made, madeInSeconds: Math.round((performance.now() - startedAt) / 1000) };
   writeFileSync(note, `${JSON.stringify(data, null, 2)}\n`);
@@ -94,21 +99,17 @@ function insertsOf(kind: Made, { startMs, endMs, rows }: Omit<QueryData, 'madeIn
   return inserts;
 }
 
-/** @returns when no point was stored any more, performance.now() */
 async function fill(
   open: () => Session,
   database: string,
   made: Omit<QueryData, 'madeInSeconds'>,
+  kinds: Made[],
   progress: (text: string) => void,
-): Promise<number> {
-  // Points first: their hours must settle before they are rolled up.
-  const waiting = (['histograms', 'metrics', 'logs', 'traces'] as const).flatMap((kind) =>
-    insertsOf(kind, made),
-  );
+): Promise<void> {
+  const waiting = kinds.flatMap((kind) => insertsOf(kind, made));
   const all = waiting.reduce((sum, { count }) => sum + count, 0);
   const startedAt = performance.now();
   let done = 0;
-  let settledAt = startedAt;
   let toldAt = 0;
   const lane = async () => {
     const session = open();
@@ -117,7 +118,6 @@ async function fill(
       await session.queryAsync(insertSql(insert, made));
       done += insert.count;
       const now = performance.now();
-      if (insert.kind === 'metrics' || insert.kind === 'histograms') settledAt = now;
       if (now - toldAt < 10_000) continue;
       toldAt = now;
       const left = Math.round(((now - startedAt) / 1000) * (all / done - 1));
@@ -126,8 +126,9 @@ async function fill(
     session.close();
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  progress(`rows: ${done} in ${Math.round((performance.now() - startedAt) / 1000)} s`);
-  return settledAt;
+  progress(
+    `rows of ${kinds.join(' and ')}: ${done} in ${Math.round((performance.now() - startedAt) / 1000)} s`,
+  );
 }
 
 function insertSql(
@@ -141,9 +142,18 @@ SETTINGS max_threads = 1, max_insert_threads = 1, max_block_size = 65536, min_in
   insert_deduplicate = 0, max_partitions_per_insert_block = 0`;
 }
 
-/** Small tables that the engine would have merged in the course of a month. */
-async function mergeLists(clickhouse: ClickHouse, progress: (text: string) => void): Promise<void> {
-  for (const table of ['trace_steps', 'mv_service_list', 'mv_metric_list', 'rollup_hours']) {
+const SMALL_TABLES = [
+  'trace_steps',
+  'mv_service_list',
+  'mv_metric_list',
+  'rollup_hours',
+  'metrics_hourly',
+  'metrics_daily',
+];
+
+/** What the engine would have merged in the course of a month. */
+async function mergeSmall(clickhouse: ClickHouse, progress: (text: string) => void): Promise<void> {
+  for (const table of SMALL_TABLES) {
     progress(`merging ${table}`);
     await clickhouse.command(`OPTIMIZE TABLE ${table} FINAL`);
   }
@@ -151,10 +161,10 @@ async function mergeLists(clickhouse: ClickHouse, progress: (text: string) => vo
 
 async function rollUp(
   clickhouse: ClickHouse,
-  settledAt: number,
+  notBefore: number,
   progress: (text: string) => void,
 ): Promise<void> {
-  const wait = settledAt + SETTLE_MS - performance.now();
+  const wait = notBefore - performance.now();
   if (wait > 0) {
     progress(
       `waiting ${Math.round(wait / 1000)} s: points come in until three minutes before they are rolled up`,
@@ -167,6 +177,4 @@ async function rollUp(
     progress: async (share) => progress(`rolling up: ${Math.round(share * 100)} %`),
   });
   progress(`rolled up ${hours} hours and ${days} days into ${rows} rows`);
-  for (const table of ['metrics_hourly', 'metrics_daily', 'rollup_hours'])
-    await clickhouse.command(`OPTIMIZE TABLE ${table} FINAL`);
 }
