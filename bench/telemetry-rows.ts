@@ -1,3 +1,4 @@
+import type { Scope } from '../src/edge/scope.js';
 import type { Signal } from '../src/signal.js';
 
 /*
@@ -13,6 +14,8 @@ export interface RowsOrder {
   days: number;
   /** Begin of the first day, Unix milliseconds. */
   startMs: number;
+  /** Whose half of the rows is; unset: a tenant that no key leads to, as the other two are. */
+  first?: Scope;
 }
 
 const SERVICES = `['web','cart','checkout','payment','catalog','search','shipping','accounts','billing','email','fraud',
@@ -24,20 +27,32 @@ const WORDS = `['order','customer','payment','item','stock','accepted','retry','
   'commit','user','profile','loaded','invalid','signature']`;
 const SPANS_PER_TRACE = 8;
 const SERIES = 6000;
+const HISTOGRAM_SERIES = 120;
+/** Name of the metric that `histograms` are of. */
+export const HISTOGRAM = 'http.server.request.duration';
 
 const hash = (salt: number, of = 'n') => `cityHash64(${of}, ${salt})`;
 const oneOf = (list: string, number: string) => `${list}[1 + ${number} % length(${list})]`;
 const startNs = (order: RowsOrder) => `toInt64(${order.startMs}) * 1000000`;
 const nsPerRow = (order: RowsOrder) => (order.days * 86_400e9) / order.total;
 
-/** Tenants of unequal size: 1/2, 1/3, 1/6. */
-const TENANT = (number: string) => `['acme','acme','acme','globex','globex','initech'][1 + ${number} % 6]`;
-
-const scope = (number: string) => ({
-  organization_id: `concat('org-', ${TENANT(number)})`,
-  workspace_id: `'production'`,
-  tenant_id: TENANT(number),
+const tenant = (name: string): Scope => ({
+  organizationId: `org-${name}`,
+  workspaceId: 'production',
+  tenantId: name,
 });
+const [ACME, GLOBEX, INITECH] = ['acme', 'globex', 'initech'].map(tenant);
+
+/** Tenants of unequal size: 1/2, 1/3, 1/6. */
+function scope(number: string, first = ACME) {
+  const all = [first, first, first, GLOBEX, GLOBEX, INITECH];
+  const pick = (part: keyof Scope) => `[${all.map((one) => `'${one[part]}'`).join()}][1 + ${number} % 6]`;
+  return {
+    organization_id: pick('organizationId'),
+    workspace_id: pick('workspaceId'),
+    tenant_id: pick('tenantId'),
+  };
+}
 
 const RESOURCE = {
   resource_attributes: `map('service.name', service, 'service.version', concat('1.', toString(service_number), '.0'), 'k8s.pod.name',
@@ -54,7 +69,7 @@ function spans(order: RowsOrder) {
   ${SERVICES}[service_number] AS service, ${hash(2, 'trace, nth')} % 8 AS operation, ${hash(3)} AS h, 1 + h % 5 AS pod,
   ${startNs(order)} + ${root} + nth * 3000000 AS start, ${hash(6)} % 50 = 0 AS failed`,
     columns: {
-      ...scope('trace'),
+      ...scope('trace', order.first),
       timestamp: 'fromUnixTimestamp64Nano(start + toInt64(h % 1000000))',
       trace_id: 'reinterpretAsFixedString(sipHash128(trace, 7))',
       span_id: 'reinterpretAsFixedString(sipHash64(n, 8))',
@@ -80,7 +95,7 @@ function logs(order: RowsOrder) {
   ${startNs(order)} + toInt64(n * ${nsPerRow(order)}) AS start, multiIf(h % 20000 = 0, 21, h % 100 = 0, 17, h % 20 = 1, 13, h % 4 = 2, 5, 9) AS severity,
   g % 4 = 0 AS traced, if(g % 200000 = 0, ' corrupted checksum', '') AS rare`,
     columns: {
-      ...scope('n'),
+      ...scope('n', order.first),
       timestamp: 'fromUnixTimestamp64Nano(start)',
       observed_timestamp: 'fromUnixTimestamp64Nano(start + toInt64(1000000 + g % 1000))',
       trace_id: `if(traced, reinterpretAsFixedString(sipHash128(intDiv(n, 4), 7)), toFixedString('', 16))`,
@@ -100,15 +115,15 @@ function logs(order: RowsOrder) {
   };
 }
 
-/** Gauges with two decimals, and counters of whole numbers, half of them sent as integers. */
+/** Gauges with two decimals, and counters of whole numbers, half of them sent as integers; a metric is of one kind. */
 function points(order: RowsOrder) {
   const total = 'toInt64(tick * (10 + series % 90) + h % 10)';
   return {
     with: `n % ${SERIES} AS series, intDiv(n, ${SERIES}) AS tick, series % 6 AS tenant_number, intDiv(series, 6) % 20 AS service_index,
-  1 + service_index AS service_number, ${SERVICES}[service_number] AS service, intDiv(series, 120) % 5 AS pod, intDiv(series, 600) AS metric, series % 3 AS kind,
+  1 + service_index AS service_number, ${SERVICES}[service_number] AS service, intDiv(series, 120) % 5 AS pod, intDiv(series, 600) AS metric, metric % 3 AS kind,
   ${hash(3)} AS h, ${startNs(order)} + toInt64(tick * ${SERIES} * ${nsPerRow(order)}) + toInt64(cityHash64(series) % 1000000000) AS start`,
     columns: {
-      ...scope('tenant_number'),
+      ...scope('tenant_number', order.first),
       timestamp: 'fromUnixTimestamp64Nano(start)',
       start_timestamp: `fromUnixTimestamp64Nano(${startNs(order)} + toInt64(cityHash64(series) % 1000000000))`,
       service_name: 'service',
@@ -127,11 +142,42 @@ function points(order: RowsOrder) {
   };
 }
 
-const MAKE = { traces: spans, logs, metrics: points };
+/** Cumulative, ten buckets, 20 services of six: one metric of 120 series. */
+function histograms(order: RowsOrder) {
+  const bucket = `toUInt64((tick + 1) * (1 + cityHash64(series, i) % 20))`;
+  return {
+    with: `n % ${HISTOGRAM_SERIES} AS series, intDiv(n, ${HISTOGRAM_SERIES}) AS tick, series % 6 AS tenant_number, intDiv(series, 6) % 20 AS service_index,
+  1 + service_index AS service_number, ${SERVICES}[service_number] AS service, 1 AS pod,
+  ${startNs(order)} + toInt64(tick * ${HISTOGRAM_SERIES} * ${nsPerRow(order)}) + toInt64(cityHash64(series) % 1000000000) AS start,
+  arrayMap(i -> ${bucket}, range(10)) AS counts`,
+    columns: {
+      ...scope('tenant_number', order.first),
+      timestamp: 'fromUnixTimestamp64Nano(start)',
+      start_timestamp: `fromUnixTimestamp64Nano(${startNs(order)} + toInt64(cityHash64(series) % 1000000000))`,
+      service_name: 'service',
+      metric_name: `'${HISTOGRAM}'`,
+      metric_type: '3',
+      unit: `'ms'`,
+      aggregation_temporality: '2',
+      attributes: `map('http.route', concat('/', service), 'http.request.method', ${oneOf(METHODS, 'tenant_number')})`,
+      attribute_types: `'ss'`,
+      count: 'arraySum(counts)',
+      sum: 'toFloat64(arraySum(counts) * 60)',
+      explicit_bounds: '[5, 10, 25, 50, 75, 100, 250, 500, 1000]',
+      bucket_counts: 'counts',
+      ...RESOURCE,
+    },
+  };
+}
+
+const MAKE = { traces: spans, logs, metrics: points, histograms };
+
+/** What is made: `histograms` are points of `telemetry_metrics`, too. */
+export type Made = Signal | 'histograms';
 
 /** Columns and the SELECT that makes their values. */
-export function telemetryRows(signal: Signal, order: RowsOrder): { columns: string; select: string } {
-  const made = MAKE[signal](order);
+export function telemetryRows(kind: Made, order: RowsOrder): { columns: string; select: string } {
+  const made = MAKE[kind](order);
   const expressions = Object.values(made.columns).map((sql) => `  ${sql}`);
   return {
     columns: Object.keys(made.columns).join(', '),

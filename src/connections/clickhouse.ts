@@ -145,7 +145,7 @@ export class ClickHouse {
         max_bytes_before_external_sort: spillBytes,
         ...options.settings,
         max_memory_usage: String(maxMemoryBytes),
-        max_rows_to_read: String(maxRows),
+        max_rows_to_read: String(Math.min(Number(options.settings?.max_rows_to_read ?? maxRows), maxRows)),
       },
     };
     const work = () => this.read<T>(query, parameters, limited);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ClickHouseSettings } from '@clickhouse/client';
 import { z } from 'zod';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
@@ -138,6 +139,8 @@ export interface LastRow {
 const MAX_OFFSET_ROWS = 100_000;
 const COUNTED_ROWS = 100_000;
 const COUNT_SECONDS = 0.5;
+/** Counting looks at no more, whether they match or not: it took longer than the page itself (docs/decisions/questions.md). */
+const COUNTABLE = { max_rows_to_read: '500000' } as const;
 
 /**
  * @param name of the question and `filters`, all that was asked less page and time: what a cursor is bound to
@@ -192,18 +195,19 @@ export function pageAt<T>(
 }
 
 /**
- * Roughly how many rows there are in all. Counting stops at 100,000 rows or half a second; beyond that the density of the
- * page just read is taken for the whole range. Later pages repeat the first page's figure from their cursor.
+ * Roughly how many rows there are in all. Counted are up to 100,000 rows, for half a second at most, and where no more than
+ * 500,000 have to be looked at; else the density of the page just read is taken for the whole range. Later pages repeat the first page's figure from their cursor.
  *
- * @param countQuery a statement that answers one row {matches} and stops by itself at `LIMIT {limit}`
+ * @param ask with a statement that answers one row {matches} and stops by itself at `LIMIT {limit}`; with `settings` of the
+ *   engine, unless counting is the only way to know
  * @param extrapolated rows of the whole range, judged by the page
  */
 export async function estimateTotal(
-  ask: (limit: number, maxSeconds: number) => Promise<{ matches: string }[]>,
+  ask: (limit: number, maxSeconds: number, settings: ClickHouseSettings) => Promise<{ matches: string }[]>,
   extrapolated: number,
 ): Promise<number> {
   try {
-    const [{ matches }] = await ask(COUNTED_ROWS, COUNT_SECONDS);
+    const [{ matches }] = await ask(COUNTED_ROWS, COUNT_SECONDS, COUNTABLE);
     return Number(matches) < COUNTED_ROWS ? Number(matches) : Math.max(COUNTED_ROWS, extrapolated);
   } catch (error) {
     if (error instanceof AppError && error.code === 'QUERY_TOO_EXPENSIVE') return extrapolated;

@@ -78,9 +78,9 @@ export async function readTimeOrdered<Row extends OrderedRow, Answer>(
   const total =
     place.cursor?.total ??
     (await estimateTotal(
-      (limit, maxSeconds) => {
+      (limit, maxSeconds, settings) => {
         const counted = whereOf(scope, question, place.range);
-        return asking.rows(countStatement(question.table, counted, limit), counted, maxSeconds);
+        return asking.rows(countStatement(question.table, counted, limit), counted, maxSeconds, settings);
       },
       extrapolate(place.offset + rows.length, place.range, BigInt(last.time_unix_nano), newestFirst),
     ));

@@ -64,9 +64,11 @@ export async function searchTraces(
   const total =
     place.cursor?.total ??
     (await estimateTotal(
-      (limit, maxSeconds) => {
+      (limit, maxSeconds, settings) => {
         const counted = matching(scope, question, place.range);
-        return asking.rows(countStatement(counted, limit), counted, maxSeconds);
+        // The slowest traces tell nothing of how many there are.
+        const countable = question.order === 'recent' ? settings : undefined;
+        return asking.rows(countStatement(counted, limit), counted, maxSeconds, countable);
       },
       question.order === 'recent'
         ? extrapolate(place.offset + found.length, place.range, BigInt(last.rank), true)
