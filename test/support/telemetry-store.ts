@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config.js';
 import { type ClickHouse, openClickHouse } from '../../src/connections/clickhouse.js';
 import { migrationsFolder, readMigrations } from '../../src/connections/migration-files.js';
-import { splitStatements } from '../../src/connections/sql-text.js';
 import type { Scope } from '../../src/edge/scope.js';
+import { splitStatements } from '../../src/sql/sql-text.js';
 
 export const TENANT_A: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'a' };
 export const TENANT_B: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'b' };
