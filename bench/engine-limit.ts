@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from 'chdb';
 import { readMigrations } from '../src/connections/migration-files.js';
-import { splitStatements } from '../src/connections/sql-text.js';
+import { splitStatements } from '../src/sql/sql-text.js';
 import { Transcoder } from '../src/transcode/transcoder.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { makeLogsBody, makeMetricsBody, makeTracesBody } from '../test/support/otlp-bodies.js';

@@ -32,6 +32,16 @@ describe('Settings', () => {
     );
   });
 
+  it('name a cluster of servers only where there is a server', () => {
+    const given = { CLICKHOUSE_URL: 'http://c', CLICKHOUSE_CLUSTER: 'main-1' };
+    assert.equal(loadConfig(given).CLICKHOUSE_CLUSTER, 'main-1');
+    assert.throws(
+      () => loadConfig({ CLICKHOUSE_CLUSTER: 'main' }),
+      /CLICKHOUSE_CLUSTER=main.*set CLICKHOUSE_URL/,
+    );
+    assert.throws(() => loadConfig({ ...given, CLICKHOUSE_CLUSTER: "a'b" }), /expected a name of letters/);
+  });
+
   it('name what processes that share the work have to share', () => {
     const shared = { CLICKHOUSE_URL: 'http://c', DATABASE_URL: 'postgres://p/d', REDIS_URL: 'redis://r' };
     for (const TF_ROLES of ['api', 'worker', 'scheduler', 'api,worker']) {

@@ -11,6 +11,7 @@ type Env = Partial<Record<string, string>>;
 type Value<N extends SettingName> = z.output<(typeof SETTINGS)[N]['schema']>;
 type Optional =
   | 'CLICKHOUSE_URL'
+  | 'CLICKHOUSE_CLUSTER'
   | 'DATABASE_URL'
   | 'DISK_LIMIT'
   | 'REDIS_URL'
@@ -51,7 +52,8 @@ export function loadConfig(env: Env = process.env): Config {
       );
   }
   if (problems.length === 0) {
-    problems.push(...insecure(values as unknown as Config), ...apart(values as unknown as Config));
+    const config = values as unknown as Config;
+    problems.push(...insecure(config), ...apart(config), ...clusterless(config));
   }
   if (problems.length > 0) throw new StartupError(`Bad settings:\n  ${problems.join('\n  ')}`);
   values.DATA_DIR = resolve(values.DATA_DIR as string);
@@ -98,6 +100,14 @@ function apart(config: Config): string[] {
       (name) =>
         `TF_ROLES=${roles} leaves work to other processes: set ${name}, ${needed[name]} that all share`,
     );
+}
+
+/** The embedded engine is one process: it has no cluster. */
+function clusterless({ CLICKHOUSE_CLUSTER, CLICKHOUSE_URL }: Config): string[] {
+  if (CLICKHOUSE_CLUSTER === undefined || CLICKHOUSE_URL !== undefined) return [];
+  return [
+    `CLICKHOUSE_CLUSTER=${CLICKHOUSE_CLUSTER} is a cluster of ClickHouse servers: set CLICKHOUSE_URL to one of them`,
+  ];
 }
 
 /** One line per setting: name, value in force (secrets hidden), default, meaning. */

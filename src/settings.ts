@@ -34,6 +34,10 @@ export const SETTINGS = {
   },
   TF_ROLES: { schema: roles, default: ROLES.join(','), meaning: 'what this process does' },
   CLICKHOUSE_URL: { schema: url('http:', 'https:'), meaning: 'ClickHouse server; unset: embedded' },
+  CLICKHOUSE_CLUSTER: {
+    schema: z.string().regex(/^[\w.-]+$/, 'a name of letters, digits, _, . and -'),
+    meaning: 'cluster of that server to spread and replicate the tables on; unset: that server alone',
+  },
   CLICKHOUSE_DATABASE: {
     schema: z.string().regex(/^\w+$/),
     default: 'telemetryflow',

@@ -20,6 +20,7 @@ const LAYERS = [
   ['journal'],
   ['cache'],
   ['connections'],
+  ['sql'],
   ['transcode'],
   ['native'],
   ['otlp'],

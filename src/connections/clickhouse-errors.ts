@@ -90,6 +90,13 @@ export function isTooExpensive(error: unknown): boolean {
   return error instanceof ClickHouseError && TOO_EXPENSIVE.has(Number(error.code));
 }
 
+const MISSING = new Set(['60', '81']);
+
+/** Whether a table or database that was named is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ClickHouseError && MISSING.has(error.code);
+}
+
 /** Whether a statement was refused because the read may only read. */
 export function isRefusedWrite(error: unknown): boolean {
   return error instanceof TypeError || (error instanceof ClickHouseError && error.code === '164');

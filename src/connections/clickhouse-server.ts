@@ -2,6 +2,8 @@ import { open } from 'node:fs/promises';
 import { ClickHouseLogLevel, createClient, drainStream } from '@clickhouse/client';
 import type { ClickHouseDriver, ClickHouseStats } from './clickhouse.js';
 import {
+  CLUSTER_READS,
+  CLUSTER_WRITES,
   INSERT_SETTINGS,
   type NativeInsert,
   nativeInsertSql,
@@ -15,6 +17,8 @@ export interface ServerOptions {
   username: string;
   password: string;
   database: string;
+  /** Name of the server's cluster that the tables are on. */
+  cluster?: string;
 }
 
 const READ_CONNECTIONS = 10;
@@ -28,8 +32,9 @@ export class ServerDriver implements ClickHouseDriver {
   private readonly writes;
 
   constructor(private readonly options: ServerOptions) {
+    const { cluster, ...connection } = options;
     const shared = {
-      ...options,
+      ...connection,
       application: 'telemetryflow',
       // What fails is thrown, and logged once where it is handled.
       log: { level: ClickHouseLogLevel.OFF },
@@ -45,17 +50,23 @@ export class ServerDriver implements ClickHouseDriver {
         wait_end_of_query: 1,
         readonly: '1',
         cancel_http_readonly_queries_on_client_close: 1,
+        ...(cluster === undefined ? {} : CLUSTER_READS),
       },
     });
-    this.writes = createClient({ ...shared, max_open_connections: WRITE_CONNECTIONS });
+    this.writes = createClient({
+      ...shared,
+      max_open_connections: WRITE_CONNECTIONS,
+      clickhouse_settings: cluster === undefined ? {} : CLUSTER_WRITES,
+    });
   }
 
   /** Without a database in its URL, for it may not exist yet. */
   async ensureDatabase(): Promise<void> {
-    const { database, ...withoutDatabase } = this.options;
+    const { database, cluster, ...withoutDatabase } = this.options;
     const client = createClient({ ...withoutDatabase, log: { level: ClickHouseLogLevel.OFF } });
     try {
-      await client.command({ query: `CREATE DATABASE IF NOT EXISTS ${quoteName(database)}` });
+      const onCluster = cluster === undefined ? '' : ` ON CLUSTER ${quoteString(cluster)}`;
+      await client.command({ query: `CREATE DATABASE IF NOT EXISTS ${quoteName(database)}${onCluster}` });
     } finally {
       await client.close();
     }

@@ -1,5 +1,5 @@
 import { TupleParam } from '@clickhouse/client';
-import { sqlPieces } from './sql-text.js';
+import { sqlPieces } from '../sql/sql-text.js';
 
 /**
  * Statements for the embedded engine, where three things that an HTTP server does for a request are ours to do:
@@ -151,6 +151,38 @@ export const INSERT_SETTINGS = {
   max_threads: 1,
   min_insert_block_size_bytes: 0,
   min_insert_block_size_rows: 16_777_216,
+} as const;
+
+/** Reads and writes go to the first replica of a shard that answers, so that a read finds what was written before it. */
+const CLUSTER_ROUTE = {
+  load_balancing: 'in_order',
+  prefer_localhost_replica: 0,
+  // A replica that was away and is this far behind (s) is asked only when there is no better one.
+  max_replica_delay_for_distributed_queries: '10',
+} as const;
+
+/** What an answer through Distributed tables needs, whatever the user's profile says: it is whole, or it is an error. */
+export const CLUSTER_READS = {
+  ...CLUSTER_ROUTE,
+  skip_unavailable_shards: 0,
+  // A subquery that would see one shard's rows only is refused; those that need all rows say GLOBAL.
+  distributed_product_mode: 'deny',
+  // Rows that views wrote lie where their source's rows lie, not where their own table's key would put them.
+  optimize_skip_unused_shards: 0,
+  optimize_distributed_group_by_sharding_key: 0,
+} as const;
+
+/** What an insert through a Distributed table needs to be stored when it is answered, and to be repeatable. */
+export const CLUSTER_WRITES = {
+  ...CLUSTER_READS,
+  // Otherwise the rows wait in a directory of the server that was asked, and an answer means nothing.
+  distributed_foreground_insert: 1,
+  // The rows of INSERT ... SELECT come together on the server that was asked before they are spread: a shard alone would group its own.
+  parallel_distributed_insert_select: '0',
+  distributed_insert_skip_read_only_replicas: 1,
+  distributed_ddl_output_mode: 'throw',
+  // Less than the client's patience, so that the server's reason is heard: which server has not answered.
+  distributed_ddl_task_timeout: '100',
 } as const;
 
 /** `INSERT INTO t (constants, columns) SELECT …, columns FROM <source>`. */

@@ -2,7 +2,8 @@ import type { ClickHouseClient, ClickHouseSettings, ResponseJSON } from '@clickh
 import type { Config } from '../config.js';
 import type { Scope } from '../edge/scope.js';
 import { TenantTurns } from '../edge/tenant-turns.js';
-import { assertRead, type NativeInsert } from './clickhouse-statement.js';
+import { type ClusterPlace, onCluster } from '../sql/cluster-statements.js';
+import { assertRead, type NativeInsert, quoteName } from './clickhouse-statement.js';
 import { engineBudget } from './engine-config.js';
 import type { PoolStats } from './session-pool.js';
 
@@ -76,6 +77,8 @@ export class ClickHouse {
     private readonly driver: ClickHouseDriver,
     readonly database: string,
     readonly limits: QuestionLimits = DEFAULT_LIMITS,
+    /** Where the tables are spread over several servers. */
+    readonly cluster?: ClusterPlace,
   ) {
     this.turns = new TenantTurns(limits.maxAtOnce);
   }
@@ -150,6 +153,14 @@ export class ClickHouse {
     };
     const work = () => this.read<T>(query, parameters, limited);
     return this.turns.run(scope.tenantId, work, options.signal);
+  }
+
+  /**
+   * How a statement names `table` that changes its rows, parts or structure (ALTER, DELETE, OPTIMIZE, TRUNCATE): on a cluster it is to
+   * reach the table that holds the rows, on every server. SELECT and INSERT use the plain name.
+   */
+  onCluster(table: string): string {
+    return this.cluster ? onCluster(table, this.cluster) : quoteName(table);
   }
 
   /** Runs one statement that answers nothing, such as DDL. */
@@ -231,6 +242,8 @@ export async function openClickHouse(config: Config): Promise<ClickHouse> {
     username: config.CLICKHOUSE_USER,
     password: config.CLICKHOUSE_PASSWORD,
     database,
+    cluster: config.CLICKHOUSE_CLUSTER,
   });
-  return new ClickHouse(driver, database, limits);
+  const place = config.CLICKHOUSE_CLUSTER && { cluster: config.CLICKHOUSE_CLUSTER, database };
+  return new ClickHouse(driver, database, limits, place || undefined);
 }

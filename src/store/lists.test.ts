@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { Random } from '../../test/support/seed.js';
 import { TENANT_A, TENANT_B, TelemetryStore } from '../../test/support/telemetry-store.js';
 import { migrationsFolder, readMigrations } from '../connections/migration-files.js';
-import { splitStatements } from '../connections/sql-text.js';
+import { splitStatements } from '../sql/sql-text.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
 import { listMetricNames } from '../series/metric-names.js';

@@ -186,7 +186,7 @@ FROM (
   SELECT service_name AS source, mapFilter((key, value) -> has(${naming}, key), attributes) AS named,
     count() AS n, countIf(status_code = 'ERROR') AS n_failed, quantileTDigestState(0.95)(duration_nano) AS digest
   FROM ${table}
-  WHERE ${where} AND span_kind IN ('CLIENT', 'PRODUCER') AND ${OWN} NOT IN (
+  WHERE ${where} AND span_kind IN ('CLIENT', 'PRODUCER') AND ${OWN} GLOBAL NOT IN (
     SELECT ${PARENT} FROM ${table} WHERE ${around} AND ${RECEIVES} AND ${HAS_PARENT}
     UNION ALL
     SELECT arrayJoin(${LINKED}) FROM ${table} WHERE ${around} AND span_kind = 'CONSUMER' AND notEmpty(links.trace_id)

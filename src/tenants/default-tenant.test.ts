@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { migrationsFolder } from '../connections/migration-files.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
-import { splitStatements } from '../connections/sql-text.js';
+import { splitStatements } from '../sql/sql-text.js';
 import { ensureDefaultTenant } from './default-tenant.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-tenants-'));

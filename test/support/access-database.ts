@@ -5,9 +5,9 @@ import type { Logger } from 'pino';
 import pino from 'pino';
 import { migrationsFolder } from '../../src/connections/migration-files.js';
 import { openPostgres, type Postgres } from '../../src/connections/postgres.js';
-import { splitStatements } from '../../src/connections/sql-text.js';
 import type { AuditEvent, AuditTrail, Refusal } from '../../src/edge/audit.js';
 import type { Scope } from '../../src/edge/scope.js';
+import { splitStatements } from '../../src/sql/sql-text.js';
 import { ensureDefaultTenant } from '../../src/tenants/default-tenant.js';
 
 export const SILENT: Logger = pino({ level: 'silent' });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Session } from 'chdb';
+import { clusterArguments, onOneServer } from './cluster-engine.js';
 
 /**
  * A ClickHouse server for tests: the real engine in a process of its own, behind as much of ClickHouse's HTTP
@@ -22,11 +23,16 @@ export class ClickHouseHttp {
   private constructor(
     private readonly dataDir: string,
     readonly port: number,
+    private readonly isCluster: boolean,
   ) {}
 
-  /** Starts one with its data in `dataDir`, on a free port that it keeps over restarts. */
-  static async start(dataDir: string): Promise<ClickHouseHttp> {
-    const server = new ClickHouseHttp(dataDir, await freePort());
+  /**
+   * Starts one with its data in `dataDir`, on a free port that it keeps over restarts.
+   *
+   * @param isCluster as much of the cluster `CLUSTER` as one engine can be (cluster-engine.ts)
+   */
+  static async start(dataDir: string, isCluster = false): Promise<ClickHouseHttp> {
+    const server = new ClickHouseHttp(dataDir, await freePort(), isCluster);
     await server.start();
     return server;
   }
@@ -36,10 +42,14 @@ export class ClickHouseHttp {
   }
 
   async start(): Promise<void> {
-    const child = fork(fileURLToPath(import.meta.url), [this.dataDir, String(this.port)], {
-      env: { ...process.env, CLICKHOUSE_HTTP_CHILD: '1', UV_THREADPOOL_SIZE: '16' },
-      serialization: 'json',
-    });
+    const child = fork(
+      fileURLToPath(import.meta.url),
+      [this.dataDir, String(this.port), String(this.isCluster)],
+      {
+        env: { ...process.env, CLICKHOUSE_HTTP_CHILD: '1', UV_THREADPOOL_SIZE: '16' },
+        serialization: 'json',
+      },
+    );
     this.child = child;
     await new Promise<void>((resolve, reject) => {
       child.once('message', () => resolve());
@@ -76,7 +86,16 @@ async function freePort(): Promise<number> {
 
 // ------------------------------------------------------------------------------------------------ in the child
 
-const NOT_SETTINGS = new Set(['query', 'database', 'query_id', 'session_id', 'default_format', 'role']);
+/** Of the last ones the engine has no use: it is the only server. */
+const NOT_SETTINGS = new Set([
+  'query',
+  'database',
+  'query_id',
+  'session_id',
+  'default_format',
+  'role',
+  'prefer_localhost_replica',
+]);
 const HTTP_SETTINGS =
   /^(wait_end_of_query|cancel_http_readonly|send_progress|http_|enable_http|compress|decompress|buffer_size)/;
 const PASSWORD = 'right';
@@ -86,6 +105,7 @@ interface Engine {
   open: () => Session;
   directory: string;
   control: Session;
+  isCluster: boolean;
 }
 
 async function text(request: IncomingMessage): Promise<string> {
@@ -173,6 +193,7 @@ async function runQuery(
       if (!ended && isRead)
         void engine.control.queryAsync(`KILL QUERY WHERE Settings['log_comment'] = '${id}'`);
     });
+    if (engine.isCluster) query = onOneServer(query);
     for (const statement of preamble(url, id)) await session.queryAsync(statement);
     const result = await session.queryAsync(query, {
       format: url.searchParams.get('default_format') ?? 'TabSeparated',
@@ -191,11 +212,12 @@ async function runQuery(
   }
 }
 
-async function serve(dataDir: string, port: number): Promise<void> {
+async function serve(dataDir: string, port: number, isCluster: boolean): Promise<void> {
   const { Session, drainPending } = await import('chdb');
   mkdirSync(join(dataDir, 'bodies'), { recursive: true });
-  const open = () => new Session(join(dataDir, 'store'));
-  const engine: Engine = { open, directory: dataDir, control: open() };
+  const options = isCluster ? { connectionArgs: clusterArguments(dataDir) } : {};
+  const open = () => new Session(join(dataDir, 'store'), options);
+  const engine: Engine = { open, directory: dataDir, control: open(), isCluster };
   let faults: { delayMs?: number; status?: number } = {};
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
@@ -229,4 +251,6 @@ async function serve(dataDir: string, port: number): Promise<void> {
   server.listen(port, '127.0.0.1', () => process.send?.('ready'));
 }
 
-if (process.env.CLICKHOUSE_HTTP_CHILD === '1') await serve(process.argv[2], Number(process.argv[3]));
+if (process.env.CLICKHOUSE_HTTP_CHILD === '1') {
+  await serve(process.argv[2], Number(process.argv[3]), process.argv[4] === 'true');
+}

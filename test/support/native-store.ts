@@ -2,9 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from 'chdb';
-import { splitStatements } from '../../src/connections/sql-text.js';
 import type { NativeBlock } from '../../src/native/native-block.js';
 import type { Signal } from '../../src/signal.js';
+import { splitStatements } from '../../src/sql/sql-text.js';
 
 /** A row as read back: 64-bit integers and times as decimal text, ids in hex, doubles as their 64 bits in hex. */
 export type StoredRow = Record<string, unknown>;

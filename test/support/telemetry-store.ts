@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config.js';
 import { type ClickHouse, openClickHouse } from '../../src/connections/clickhouse.js';
 import { migrationsFolder, readMigrations } from '../../src/connections/migration-files.js';
-import { splitStatements } from '../../src/connections/sql-text.js';
 import type { Scope } from '../../src/edge/scope.js';
+import { clusterStatements } from '../../src/sql/cluster-statements.js';
+import { splitStatements } from '../../src/sql/sql-text.js';
+import { ClickHouseHttp } from './clickhouse-http.js';
+import { CLUSTER, spreadOverShards } from './cluster-engine.js';
 
 export const TENANT_A: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'a' };
 export const TENANT_B: Scope = { organizationId: 'org', workspaceId: 'ws', tenantId: 'b' };
@@ -20,10 +23,13 @@ export class TelemetryStore {
   private constructor(
     readonly clickhouse: ClickHouse,
     private readonly directory: string,
+    private readonly server?: ClickHouseHttp,
   ) {}
 
   /** @param env settings, as CLICKHOUSE_URL for a server, or limits of questions */
   static async open(env: Record<string, string> = {}): Promise<TelemetryStore> {
+    if (process.env.TEST_ON_SHARDS === '1' && env.CLICKHOUSE_URL === undefined)
+      return TelemetryStore.openOnShards(env);
     const directory = mkdtempSync(join(tmpdir(), 'telemetryflow-store-'));
     const clickhouse = await openClickHouse(loadConfig({ DATA_DIR: directory, ...env }));
     await clickhouse.ensureDatabase();
@@ -31,6 +37,26 @@ export class TelemetryStore {
       for (const statement of splitStatements(sql)) await clickhouse.command(statement);
     }
     return new TelemetryStore(clickhouse, directory);
+  }
+
+  /** The same, whose tables are a cluster's and spread over two shards (`TEST_ON_SHARDS=1`, docs/decisions/cluster.md). */
+  static async openOnShards(env: Record<string, string> = {}): Promise<TelemetryStore> {
+    const directory = mkdtempSync(join(tmpdir(), 'telemetryflow-store-'));
+    const server = await ClickHouseHttp.start(join(directory, 'server'), true);
+    const cluster = { CLICKHOUSE_URL: server.url, CLICKHOUSE_CLUSTER: CLUSTER };
+    const clickhouse = await openClickHouse(loadConfig({ DATA_DIR: directory, ...cluster, ...env }));
+    await clickhouse.ensureDatabase();
+    for (const { sql } of await readMigrations(join(migrationsFolder(), 'clickhouse'))) {
+      const statements = splitStatements(sql).flatMap((one) => clusterStatements(one, clickhouse.cluster!));
+      for (const statement of statements) await clickhouse.command(statement);
+    }
+    await spreadOverShards(clickhouse);
+    return new TelemetryStore(clickhouse, directory, server);
+  }
+
+  /** The table that rows are put into. */
+  private written(table: Table): string {
+    return this.server ? `${table}_local` : table;
   }
 
   /** Rows whose columns are SQL expressions; columns that are left out get their defaults. */
@@ -43,17 +69,18 @@ export class TelemetryStore {
       return `SELECT ${[...constants, ...values].join(', ')}`;
     });
     await this.clickhouse.command(
-      `INSERT INTO ${table} (${names.join(', ')}) ${selects.join(' UNION ALL ')}`,
+      `INSERT INTO ${this.written(table)} (${names.join(', ')}) ${selects.join(' UNION ALL ')}`,
     );
   }
 
   /** Rows made by one SELECT. */
   async insertSelect(table: Table, columns: string, select: string): Promise<void> {
-    await this.clickhouse.command(`INSERT INTO ${table} (${columns}) ${select}`);
+    await this.clickhouse.command(`INSERT INTO ${this.written(table)} (${columns}) ${select}`);
   }
 
   async close(): Promise<void> {
     await this.clickhouse.close();
+    await this.server?.stop();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { bindParameters, readStatement, settingList } from './clickhouse-statement.js';
+import { bindParameters, readStatement, settingList } from '../connections/clickhouse-statement.js';
 import { splitStatements, sqlPieces } from './sql-text.js';
 
 describe('splitStatements', () => {
