@@ -35,6 +35,11 @@ export class ClickHouseHttp {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** Undefined before it was started. */
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
   async start(): Promise<void> {
     const child = fork(fileURLToPath(import.meta.url), [this.dataDir, String(this.port)], {
       env: { ...process.env, CLICKHOUSE_HTTP_CHILD: '1', UV_THREADPOOL_SIZE: '16' },
