@@ -50,8 +50,16 @@ async function makeKey(source: DataSource, permissions: readonly Permission[]) {
 
 function callsTo(url: string, key: string): Call {
   return async <T>(method: string, path: string, body?: unknown) => {
-    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-    const options = { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
+    const authorization = `Bearer ${key}`;
+    // An empty body that calls itself JSON is refused.
+    const options: RequestInit =
+      body === undefined
+        ? { method, headers: { authorization } }
+        : {
+            method,
+            headers: { authorization, 'content-type': 'application/json' },
+            body: JSON.stringify(body),
+          };
     let response: Response;
     try {
       response = await fetch(`${url}/api/v1${path}`, options);
