@@ -11,7 +11,7 @@ import { benchEntries } from './redis-entries.js';
 /*
  * The queues, in one run: empty jobs on both drivers beside BullMQ itself; the ingestion's queue in Redis alone, and between an API and a
  * worker process; backlogs. Redis and PostgreSQL have to be installed, their servers are started here.
- * `npm run bench:queue [-- --only jobs,entries,ingest,backlog --jobs 5000 --rounds 5 --backlog 1000000 --redis-backlog 100000]`.
+ * `npm run bench:queue [-- --only jobs,entries,ingest,backlog --jobs 5000 --rounds 5 --backlog 1000000 --bodies 200000 --redis-backlog 100000]`.
  */
 const { values: options } = parseArgs({
   options: {
@@ -22,6 +22,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '2' },
     requests: { type: 'string', default: '30000' },
     backlog: { type: 'string', default: '1000000' },
+    bodies: { type: 'string', default: '200000' },
     'redis-backlog': { type: 'string', default: '100000' },
     out: { type: 'string', default: join(PACKAGE_ROOT, 'bench', 'results', 'queue.md') },
   },
@@ -51,7 +52,11 @@ if (wanted.has('jobs')) await benchJobs(bench, Number(options.jobs), Number(opti
 if (wanted.has('entries')) await benchEntries(bench, Number(options.seconds));
 if (wanted.has('ingest')) await benchIngest(bench, Number(options.requests));
 if (wanted.has('backlog'))
-  await benchBacklogs(bench, Number(options.backlog), Number(options['redis-backlog']));
+  await benchBacklogs(bench, {
+    'jobs-disk': Number(options.backlog),
+    'bodies-disk': Number(options.bodies),
+    'jobs-redis': Number(options['redis-backlog']),
+  });
 bench.say(`\nLoad of the machine at the end: ${load()}.`);
 mkdirSync(dirname(options.out), { recursive: true });
 writeFileSync(options.out, `${lines.join('\n')}\n`);
