@@ -44,10 +44,12 @@ const openBodies = (directory: string) =>
 function run(driver: Driver, step: Step, place: string, count: number): Promise<Recovery | undefined> {
   return new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(import.meta.url), [driver, step, place, String(count)]);
-    process.once('exit', () => child.kill('SIGKILL'));
+    const end = () => child.kill('SIGKILL');
+    process.once('exit', end);
     let said: Recovery | undefined;
     child.once('message', (message) => (said = message as Recovery));
     child.once('exit', (code, signal) => {
+      process.removeListener('exit', end);
       if (code === 0 || (step === 'fill' && signal === 'SIGKILL')) resolve(said);
       else reject(new Error(`${driver} ${step} ended with ${code ?? signal}`));
     });
