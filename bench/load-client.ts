@@ -34,6 +34,8 @@ export interface LoadReport {
   bytes: number;
   statuses: Record<string, number>;
   retryAfterMissing: number;
+  /** Of the client itself. */
+  cpuSeconds: number;
 }
 
 const MAKE = { traces: makeTracesBody, logs: makeLogsBody, metrics: makeMetricsBody };
@@ -115,6 +117,7 @@ class Load {
   /** Sends `total` bodies; `next(i)` gives the i-th. Paced bodies go out on time, however long answers take. */
   async run(total: number, next: (index: number) => Buffer): Promise<LoadReport> {
     const startedAt = performance.now();
+    const cpuBefore = process.cpuUsage();
     const { itemsPerSecond, itemsPerBody, connections, seconds } = this.order;
     const over = () => seconds !== undefined && performance.now() - startedAt > seconds * 1000;
     let index = 0;
@@ -135,6 +138,7 @@ class Load {
     }
     this.agent.destroy();
     this.grpc?.close();
+    const { user, system } = process.cpuUsage(cpuBefore);
     return {
       items: this.accepted * itemsPerBody,
       seconds: (performance.now() - startedAt) / 1000,
@@ -143,6 +147,7 @@ class Load {
       bytes: this.bytes,
       statuses: this.statuses,
       retryAfterMissing: this.retryAfterMissing,
+      cpuSeconds: (user + system) / 1e6,
     };
   }
 }

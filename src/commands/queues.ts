@@ -51,7 +51,8 @@ function parse(args: string[]) {
 async function show(call: Call, once: boolean, everyMs: number): Promise<void> {
   const stopping = new AbortController();
   const stop = () => stopping.abort();
-  process.once('SIGINT', stop).once('SIGTERM', stop);
+  // SIGHUP: its terminal was closed. In any case the key that it made itself is taken away.
+  process.once('SIGINT', stop).once('SIGTERM', stop).once('SIGHUP', stop);
   while (!stopping.signal.aborted) {
     const { data } = await call<{ data: QueueAnswer[] }>('GET', '/queues');
     console.log(`${once ? '' : CLEAR}${queueLines(data).join('\n')}`);

@@ -51,11 +51,15 @@ async function makeKey(source: DataSource, permissions: readonly Permission[]) {
 function callsTo(url: string, key: string): Call {
   return async <T>(method: string, path: string, body?: unknown) => {
     const authorization = `Bearer ${key}`;
-    const json = {
-      headers: { authorization, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    };
-    const options = { method, headers: { authorization }, ...(body !== undefined && json) };
+    // An empty body that calls itself JSON is refused.
+    const options: RequestInit =
+      body === undefined
+        ? { method, headers: { authorization } }
+        : {
+            method,
+            headers: { authorization, 'content-type': 'application/json' },
+            body: JSON.stringify(body),
+          };
     let response: Response;
     try {
       response = await fetch(`${url}/api/v1${path}`, options);

@@ -18,6 +18,7 @@ const QUEUE = {
   name: 'cleanup',
   payload: z.looseObject({ n: z.int() }),
 } satisfies JobQueue<{ n: number }>;
+const HOUR_MS = 3_600_000;
 const EACH_SECOND = '* * * * * *';
 
 async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -248,5 +249,47 @@ describe('Jobs on a Redis with faults', () => {
     await eventually('it goes on', () => ticks.length >= atKill + 4);
     ticks.sort((a, b) => a - b);
     for (const [n, tick] of ticks.slice(1).entries()) assert.equal(tick - ticks[n], 1000, `${ticks}`);
+  });
+
+  it('the clock of a process jumps an hour ahead and back: each job is done once, each tick comes once', async () => {
+    await start();
+    const jobs = await open(10_000);
+    const realNow = Date.now;
+    let jumpMs = 0;
+    Date.now = () => realNow() + jumpMs;
+    try {
+      const done: number[] = [];
+      const ticks: number[] = [];
+      jobs.work(QUEUE, async ({ payload: { n }, tickMs, attempt }) => {
+        if (tickMs !== undefined) return void ticks.push(tickMs);
+        if (n % 10 === 0 && attempt === 1) throw new Error('one more time');
+        done.push(n);
+      });
+      await jobs.repeat(QUEUE, { key: 'tick', cron: EACH_SECOND, payload: { n: -1 } });
+      jobs.schedule();
+      for (const jump of [0, HOUR_MS, 0, -HOUR_MS, 0]) {
+        jumpMs = jump;
+        const before = done.length;
+        const ticksBefore = ticks.length;
+        await addAll(
+          jobs,
+          upTo(20).map((n) => before + n),
+        );
+        await eventually('all are done', () => done.length >= before + 20);
+        await eventually('it ticks', () => ticks.length >= ticksBefore + 2);
+      }
+      assert.deepEqual(
+        done.sort((a, b) => a - b),
+        upTo(100),
+      );
+      assert.equal(new Set(ticks).size, ticks.length, 'no tick twice');
+      await eventually('nothing is left', async () => {
+        const { waiting, active, delayed } = await jobs.stats('cleanup');
+        return waiting + active + delayed === 0;
+      });
+      assert.equal((await jobs.stats('cleanup')).failed, 0);
+    } finally {
+      Date.now = realNow;
+    }
   });
 });

@@ -14,6 +14,7 @@ import { HealthController } from './health.controller.js';
 import { IngestCounters } from './ingest-counters.js';
 import { MetricsController } from './metrics.controller.js';
 import { QueueFigures } from './queue-figures.js';
+import { registerQueueMetrics } from './queue-metrics.js';
 import { QueuesController } from './queues.controller.js';
 
 @Global()
@@ -53,11 +54,15 @@ import { QueuesController } from './queues.controller.js';
 export class MonitoringModule implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     @Inject(QueueFigures) private readonly queues: QueueFigures,
+    @Inject(Registry) private readonly registry: Registry,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
   onApplicationBootstrap(): void {
-    if (this.config.TF_ROLES.has('api')) this.queues.start();
+    // What all processes share is told by those that answer for it.
+    if (!this.config.TF_ROLES.has('api')) return;
+    this.queues.start();
+    registerQueueMetrics(this.registry, this.queues);
   }
 
   onModuleDestroy(): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { scopeOf } from '../../test/support/queue-entries.js';
+import { MAX_BATCH_ENTRIES } from './ingest-queue.js';
 import { Lanes } from './lanes.js';
 import type { StoredEntry } from './stored-entry.js';
 
@@ -54,6 +55,15 @@ test('a batch closes at its bytes or items, never mixes tenants, and takes one l
     [500],
   );
   assert.equal(lanes.take(limits, 0), undefined);
+});
+
+test('a batch of small entries closes at their number: each takes memory of its own', () => {
+  const lanes = new Lanes();
+  for (let count = 0; count < MAX_BATCH_ENTRIES + 3; count++) lanes.add(entry('a', 1));
+  const limits = { maxBytes: 1e9, maxItems: 1e9, maxAgeMs: 1000 };
+  assert.equal(lanes.take(limits, 0)?.length, MAX_BATCH_ENTRIES, 'and is given out at once');
+  assert.equal(lanes.take(limits, 0), undefined);
+  assert.equal(lanes.take(limits, 1000)?.length, 3);
 });
 
 test('a small batch is due when its oldest entry has waited long enough', () => {

@@ -1,6 +1,6 @@
 import type { Scope } from '../edge/scope.js';
 import type { Signal } from '../signal.js';
-import type { TakeLimits } from './ingest-queue.js';
+import { MAX_BATCH_ENTRIES, type TakeLimits } from './ingest-queue.js';
 import type { StoredEntry } from './stored-entry.js';
 
 /** One tenant's waiting entries of one signal, oldest first. */
@@ -65,7 +65,8 @@ export class Lanes {
 }
 
 export function isFull(lane: Lane, limits: TakeLimits): boolean {
-  return lane.bytes >= limits.maxBytes || lane.items >= limits.maxItems;
+  const count = lane.entries.length - lane.head;
+  return lane.bytes >= limits.maxBytes || lane.items >= limits.maxItems || count >= MAX_BATCH_ENTRIES;
 }
 
 function dueAtMs(lane: Lane, limits: TakeLimits): number {
@@ -82,6 +83,7 @@ function cut(lane: Lane, limits: TakeLimits): StoredEntry[] {
     end++;
   } while (
     end < lane.entries.length &&
+    end - lane.head < MAX_BATCH_ENTRIES &&
     bytes + lane.entries[end].bodyBytes <= limits.maxBytes &&
     items + lane.entries[end].items <= limits.maxItems
   );

@@ -1,3 +1,4 @@
+import { MAX_BATCH_ENTRIES } from '../queue/ingest-queue.js';
 import { queueScript } from './script.js';
 
 /**
@@ -5,8 +6,6 @@ import { queueScript } from './script.js';
  * shares the batch with another one then, which does no harm.
  */
 export const LEASE_MS = 10_000;
-/** Planning goes through the entries one by one, and nothing else runs in Redis meanwhile: about 10 ms for so many. */
-const MAX_ENTRIES = 10_000;
 /**
  * The store remembers 1,000 tokens. New batches wait when a batch that may be in the store is so many inserts behind: its replay
  * must still be recognised, however many workers insert meanwhile.
@@ -111,7 +110,7 @@ end
 
 local LANE = P .. 'lane:' .. signal .. ':' .. lane
 local lines, bytes, items, cost, oldest, isOver = {}, 0, 0, 0, now, false
-while not isOver and #lines < ${MAX_ENTRIES} do
+while not isOver and #lines < ${MAX_BATCH_ENTRIES} do
   local chunk = redis.call('LRANGE', LANE, #lines, #lines + 255)
   if #chunk == 0 then break end
   for _, line in ipairs(chunk) do

@@ -41,6 +41,11 @@ export class ClickHouseHttp {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** Undefined before it was started. */
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
   async start(): Promise<void> {
     const child = fork(
       fileURLToPath(import.meta.url),
