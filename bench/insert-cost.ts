@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { Session } from 'chdb';
 import { INSERT_SETTINGS, settingList } from '../src/connections/clickhouse-statement.js';
 import { readMigrations } from '../src/connections/migration-files.js';
-import { splitStatements } from '../src/connections/sql-text.js';
+import { splitStatements } from '../src/sql/sql-text.js';
 import { SIGNALS, type Signal } from '../src/signal.js';
 import { Transcoder } from '../src/transcode/transcoder.js';
 import { PACKAGE_ROOT } from '../src/version.js';

@@ -171,7 +171,7 @@ async function rollUp(
     );
     await sleep(wait);
   }
-  const settings = { RETENTION_DAYS: Number(RETENTION_DAYS), ROLLUP_LATE_HOURS: 24 };
+  const settings = { RETENTION_METRICS_DAYS: Number(RETENTION_DAYS), ROLLUP_LATE_HOURS: 24 };
   const { rows, hours, days } = await aggregate('daily', clickhouse, settings, pino({ level: 'silent' }), {
     nowMs: Date.now(),
     progress: async (share) => progress(`rolling up: ${Math.round(share * 100)} %`),

@@ -20,6 +20,7 @@ import { IngestionWorker } from './ingest/ingestion.worker.js';
 import { Intake } from './ingest/intake.js';
 import { OtlpGrpc } from './ingest/otlp-grpc.js';
 import { OtlpHttp } from './ingest/otlp-http.js';
+import { DECLARED } from './jobs/declared.js';
 import { JobHandlers } from './jobs/job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from './jobs/job-queue.js';
 import { Canary } from './ledger/canary.js';
@@ -58,6 +59,7 @@ export async function start(config: Config): Promise<Running> {
     const { app, apiServer, otlpServer } = await createServers(config, log);
     const otlpGrpc = app.get(OtlpGrpc);
     const jobs = app.get<JobQueues>(JOB_QUEUES);
+    app.get(JobHandlers).check(DECLARED);
     const grpc = createGrpcServer((call) => void otlpGrpc.handle(call));
     const stop = async () => {
       await app.get(Canary).stop();

@@ -11,8 +11,15 @@ export const MAX_TRACE_SPANS = 50_000;
 
 export const PARTIAL_REASON = `The trace has more than ${MAX_TRACE_SPANS} spans; these are the first by their start. Narrow it with from and to.`;
 
-export interface Trace {
+export interface Trace extends TraceFigures {
   trace_id: string;
+  /** In the order of their start. */
+  spans: Span[];
+  meta: Meta;
+}
+
+/** Of a whole trace. */
+export interface TraceFigures {
   timestamp: string;
   start_time_unix_nano: string;
   /** From the start of the earliest span to the end of the latest. */
@@ -20,9 +27,6 @@ export interface Trace {
   span_count: number;
   error_count: number;
   services: string[];
-  /** In the order of their start. */
-  spans: Span[];
-  meta: Meta;
 }
 
 /**
@@ -124,7 +128,7 @@ export class TraceReading {
   }
 
   /** Of the spans read so far, of which there must be one. */
-  figures(): Omit<Trace, 'trace_id' | 'spans' | 'meta'> {
+  figures(): TraceFigures {
     const { timestamp, start_time_unix_nano } = this.first!;
     const start = BigInt(start_time_unix_nano);
     const lasted = this.endNs > start ? this.endNs - start : 0n;
@@ -160,8 +164,7 @@ FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
     where,
   );
   if (steps === '0') return undefined;
-  const fromNs = BigInt(first) * 1_000_000_000n;
-  const toNs = BigInt(last) * 1_000_000_000n + STEP_NS;
+  const [fromNs, toNs] = [BigInt(first) * 1_000_000_000n, BigInt(last) * 1_000_000_000n + STEP_NS];
   return {
     fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
     toNs: toNs < range.toNs ? toNs : range.toNs,
