@@ -24,6 +24,7 @@ const ONE_STEP_MS = 1e15;
 /** Answers are kept for so long, for rules that ask the same at the same tick. */
 const KEPT_MS = 30_000;
 const MAX_KEPT = 1000;
+const HOUR_NS = 3_600_000_000_000n;
 
 /** Measures what rules ask for. Rules with the same question and the same window are answered by one query. */
 export class Measuring {
@@ -127,6 +128,9 @@ function combine(
   return { values };
 }
 
+/** No rollup answers for less than an hour: it need not be asked whether there is one. */
+const sourceFor = ({ fromNs, toNs }: TimeRange) => (toNs - fromNs < HOUR_NS ? 'raw' : 'coarsest');
+
 interface Asked {
   services: string[];
   attributes: AttributeFilter[];
@@ -151,7 +155,7 @@ async function measureQuery(
       ...{ metric: query.metric, agg: query.agg, services: asked.services, filters: attributes },
       ...{ stepMs: ONE_STEP_MS, groupBy },
     };
-    const { series } = await queryMetric(scope, clickhouse, question, range, signal);
+    const { series } = await queryMetric(scope, clickhouse, question, range, signal, sourceFor(range));
     const rows = series.map(({ labels, points }) => ({
       labels: groupBy.map((key) => labels[key]),
       value: Number(points[0][1]),
