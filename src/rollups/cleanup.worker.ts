@@ -49,17 +49,15 @@ export interface CleanedUp {
  * @throws ClickHouseError when the store is away or refuses; the signal's reason when it fires
  */
 export function cleanUp(expiry: Expiry, defaults: RetentionDays, run: CleanupRun): Promise<CleanedUp> {
-  const { clickhouse, source, log } = expiry;
+  const { source } = expiry;
   return expiry.alone(async (gone) => {
     const retention = new Retention(defaults, (await readOverrides(source)).days);
-    await keepTtl(clickhouse, retention, 'raise', log);
     const due = await duePartitions(expiry, retention, run);
     for (const [at, { partition, owners }] of due.entries()) {
       const one = await expiry.expire(partition, owners, 'age', run.signal);
       if (one !== undefined) gone.push(one);
       await run.progress?.((at + 1) / due.length);
     }
-    if (run.dataType === 'all') await keepTtl(clickhouse, retention, 'any', log);
     return sumUp(gone);
   }, run.signal);
 }
@@ -135,6 +133,8 @@ export class CleanupWorker {
   constructor(
     private readonly expiry: Expiry,
     private readonly defaults: RetentionDays,
+    /** Whether tables have a TTL as the backstop (docs/decisions/retention.md). */
+    private readonly hasTtl: boolean,
   ) {}
 
   /** @returns counts of what was deleted */
@@ -152,10 +152,20 @@ export class CleanupWorker {
 
   async run(run: CleanupRun): Promise<CleanedUp> {
     const startedAtMs = performance.now();
+    await this.keepTtl('raise');
     const done = await cleanUp(this.expiry, this.defaults, run);
+    if (run.dataType === 'all') await this.keepTtl('any');
     const { deleted, rows, partitions, bytes } = done;
     const ms = Math.round(performance.now() - startedAtMs);
     this.expiry.log.info({ rows, partitions, bytes, deleted, ms }, 'What was too old is deleted');
     return done;
+  }
+
+  /** @param change as `keepTtl` in table-ttl.ts */
+  async keepTtl(change: 'raise' | 'any'): Promise<void> {
+    if (!this.hasTtl) return;
+    const { clickhouse, source, log } = this.expiry;
+    const retention = new Retention(this.defaults, (await readOverrides(source)).days);
+    await keepTtl(clickhouse, retention, change, log);
   }
 }

@@ -9,15 +9,13 @@ import { JobHandlers } from '../jobs/job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from '../jobs/job-queue.js';
 import { LOGGER } from '../log.js';
 import { DiskUse } from '../monitoring/disk-use.js';
-import { defaultRetention, Retention } from '../retention.js';
+import { defaultRetention } from '../retention.js';
 import { AggregationWorker, ROLLUP_REPEATS } from './aggregation.worker.js';
 import { CleanupController } from './cleanup.controller.js';
 import { CLEANUP_REPEAT, CleanupWorker } from './cleanup.worker.js';
 import { DiskBudget } from './disk-budget.js';
 import { Expiry } from './expiry.js';
 import { RetentionController } from './retention.controller.js';
-import { readOverrides } from './retention-rows.js';
-import { keepTtl } from './table-ttl.js';
 
 /** Rolling metrics up, each hour and each night, and dropping what is too old or too much. */
 @Module({
@@ -38,7 +36,8 @@ import { keepTtl } from './table-ttl.js';
     {
       provide: CleanupWorker,
       inject: [Expiry, CONFIG],
-      useFactory: (expiry: Expiry, config: Config) => new CleanupWorker(expiry, defaultRetention(config)),
+      useFactory: (expiry: Expiry, config: Config) =>
+        new CleanupWorker(expiry, defaultRetention(config), config.CLICKHOUSE_URL !== undefined),
     },
     {
       provide: DiskBudget,
@@ -55,10 +54,10 @@ import { keepTtl } from './table-ttl.js';
 export class RollupsModule implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     @Inject(AggregationWorker) aggregation: AggregationWorker,
-    @Inject(CleanupWorker) cleanup: CleanupWorker,
+    @Inject(CleanupWorker) private readonly cleanup: CleanupWorker,
     @Inject(JobHandlers) handlers: JobHandlers,
     @Inject(JOB_QUEUES) private readonly queues: JobQueues,
-    @Inject(Expiry) private readonly expiry: Expiry,
+    @Inject(LOGGER) private readonly log: Logger,
     @Inject(DiskBudget) private readonly budget: DiskBudget,
     @Inject(CONFIG) private readonly config: Config,
   ) {
@@ -82,12 +81,10 @@ export class RollupsModule implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** It is the backstop, set again each night: a full disk, say, must not keep the program from starting. */
   private async keepTtl(): Promise<void> {
-    const { clickhouse, source, log } = this.expiry;
     try {
-      const retention = new Retention(defaultRetention(this.config), (await readOverrides(source)).days);
-      await keepTtl(clickhouse, retention, 'raise', log);
+      await this.cleanup.keepTtl('raise');
     } catch (error) {
-      log.error({ err: error }, 'The TTL of the tables could not be set');
+      this.log.error({ err: error }, 'The TTL of the tables could not be set');
     }
   }
 }
