@@ -269,3 +269,27 @@ function summaryOf(row: SummaryRow): TraceSummary {
     services: row.services,
   };
 }
+
+const STEP_NS = 300_000_000_000n;
+
+/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
+export async function stepsOf(
+  scope: Scope,
+  asking: Asking,
+  traceId: string,
+  range: TimeRange,
+): Promise<TimeRange | undefined> {
+  const where = new Where(scope);
+  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
+  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
+    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
+FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
+    where,
+  );
+  if (steps === '0') return undefined;
+  const [fromNs, toNs] = [BigInt(first) * 1_000_000_000n, BigInt(last) * 1_000_000_000n + STEP_NS];
+  return {
+    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
+    toNs: toNs < range.toNs ? toNs : range.toNs,
+  };
+}

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { migrationsFolder } from '../connections/migration-files.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
-import { splitStatements } from '../sql/sql-text.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
+import { splitStatements } from '../sql/sql-text.js';
 import { ensureDefaultTenant } from './default-tenant.js';
 import { TenantQuotas } from './tenant-quotas.js';
 
