@@ -53,7 +53,7 @@ describe('The store on a cluster', () => {
     }
     const views = tables.length - 2 * local.length;
     assert.equal(tables.filter(({ engine }) => engine === 'MaterializedView').length, views);
-    assert.ok(views >= 6);
+    assert.ok(views >= 5);
     const columns = await rows(`SELECT name FROM system.columns AS c
       WHERE database = currentDatabase() AND table LIKE '%\\_local' AND (replaceOne(table, '_local', ''), name, type) NOT IN
         (SELECT table, name, type FROM system.columns WHERE database = currentDatabase())`);

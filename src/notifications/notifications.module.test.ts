@@ -14,6 +14,7 @@ import type { Postgres } from '../connections/postgres.js';
 import { AUDIT } from '../edge/audit.js';
 import { IDENTITIES } from '../edge/principal.js';
 import type { Scope } from '../edge/scope.js';
+import { JobHandlers } from '../jobs/job-handlers.js';
 import { JOB_QUEUES } from '../jobs/job-queue.js';
 import { LOGGER } from '../log.js';
 import { SecretBox } from '../secret-box.js';
@@ -46,6 +47,7 @@ async function start(env: Record<string, string>) {
     { provide: IDENTITIES, useValue: { find: async () => undefined, expire: () => undefined } },
     { provide: JOB_QUEUES, useValue: { addAll: async () => [] } },
     Changes,
+    JobHandlers,
   ];
   @Global()
   @Module({ providers, exports: providers.map((one) => ('provide' in one ? one.provide : one)) })

@@ -14,6 +14,7 @@ import type { Scope } from '../edge/scope.js';
 import { CANARY_SCOPE } from '../ledger/canary-scope.js';
 import { DiskUse } from '../monitoring/disk-use.js';
 import { DAY_MS, defaultRetention, Retention } from '../retention.js';
+import { TouchedHours } from '../series/touched-hours.js';
 import { AGING_TABLES, listPartitions } from './aging-tables.js';
 import { type CleanedUp, CleanupWorker, cleanUp, lookWhatGoes } from './cleanup.worker.js';
 import { DiskBudget } from './disk-budget.js';
@@ -128,7 +129,8 @@ describe('Cleaning up', { concurrency: false }, () => {
     }
     await put('telemetry_traces', usual, 40, 10);
     const done = await clean();
-    assert.equal(done.partitions, 3);
+    // Two days of logs, one of spans; and of lists and of where traces lie the same.
+    assert.equal(done.partitions, 7);
     assert.ok(done.bytes > 0);
     assert.deepEqual(
       done.deleted.map(({ tenant_id, data_type, rows }) => [tenant_id, data_type, rows]).sort(),
@@ -201,8 +203,11 @@ describe('Cleaning up', { concurrency: false }, () => {
 
   it('tells the rollups of points that go while older ones stay, and rolls nothing up anew from what is left', async () => {
     await setRule(other, 'metrics', 7);
-    await put('telemetry_metrics', other, 10, 50);
-    await put('telemetry_metrics', usual, 10, 50);
+    for (const scope of [other, usual]) {
+      const hours = Array.from({ length: 24 }, (_, hour) => dayMs(10) + hour * 3_600_000);
+      await new TouchedHours(clickhouse).note(scope, hours);
+      await put('telemetry_metrics', scope, 10, 50);
+    }
     await clean();
     const { rows } = await clickhouse.read<{ t: string; n: string }>(
       'SELECT tenant_id AS t, count() AS n FROM rollup_hours FINAL WHERE dropped = 1 GROUP BY t',
@@ -229,7 +234,8 @@ describe('Cleaning up', { concurrency: false }, () => {
     for (const daysAgo of [10, 40])
       for (const scope of [usual, other]) await put('telemetry_logs', scope, daysAgo, 30);
     const look = await lookWhatGoes(expiry(), DEFAULTS, { dataType: 'all', nowMs: NOW_MS });
-    assert.deepEqual([look.rows, look.partitions], [90, 1]);
+    // One of logs, one of the list of services.
+    assert.deepEqual([look.rows, look.partitions], [90, 2]);
     assert.equal(Object.keys(await rowsOf('telemetry_logs', other)).length, 2);
     assert.deepEqual([await expired(usual), dropped], [{}, []]);
     const done = await clean();
