@@ -10,10 +10,11 @@ import { makeHistogramsBody, makeLogsBody, makeMetricsBody, makeTracesBody } fro
 import { CONTENT_TYPES, type Encoding, type Item } from './support/otlp-client.js';
 import { otlp } from './support/otlp-proto.js';
 import { Pipeline, type PipelinedAnswer } from './support/pipeline.js';
+import { rounds } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server } from './support/server.js';
 
-const BODIES = 100_000;
+const BODIES = rounds(100_000);
 const CONNECTIONS = 6;
 const DEPTH = 12;
 const MAX_INFLATED_BYTES = 256 * 1024;

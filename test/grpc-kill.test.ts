@@ -6,10 +6,12 @@ import { GrpcLoad } from './support/grpc-load.js';
 import { logRecord, requestOf } from './support/items.js';
 import { assertExactlyOnce, type SentBody } from './support/load.js';
 import { encode } from './support/otlp-client.js';
+import { rounds } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server } from './support/server.js';
+import { until } from './support/until.js';
 
-const ROUNDS = 4;
+const ROUNDS = rounds(5);
 const MAX_SENDING_MS = 800;
 
 describe('What was acknowledged over gRPC', { concurrency: false }, () => {
@@ -23,7 +25,8 @@ describe('What was acknowledged over gRPC', { concurrency: false }, () => {
     for (let round = 0; round < ROUNDS; round++) {
       running = await Server.start(dataDir);
       const load = new GrpcLoad(running.otlpGrpc, random, `r${round}`);
-      await sleep(100 + random.below(MAX_SENDING_MS));
+      await until('something is acknowledged', () => load.acknowledged > 0);
+      await sleep(random.below(MAX_SENDING_MS));
       await running.kill();
       await load.ended();
       assert.ok(load.acknowledged > 0);

@@ -4,10 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Failpoint } from '../src/failpoints.js';
 import { queryStore } from './support/engine.js';
 import { assertExactlyOnce, COUNTING_VIEWS, Load, type SentBody, sendBody } from './support/load.js';
+import { rounds } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server, StartFailed } from './support/server.js';
 
-const ROUNDS = 20;
+const ROUNDS = rounds(20);
 const MAX_SENDING_MS = 800;
 const MAX_UNTIL_FAILPOINT_MS = 10_000;
 

@@ -189,7 +189,7 @@ describe('The ledger', { concurrency: false }, () => {
 
   it('what waits for a worker is waiting, and what a range does not touch is not in its answer', async () => {
     await server.stop();
-    server = await Server.start(dataDir, { TF_ROLES: 'api' });
+    server = await Server.startIdle(dataDir);
     const [tenant] = tenants;
     const body = { ...makeBody(3, 1), tenant };
     const { signal } = body;

@@ -5,7 +5,6 @@ import { allQueueNumbers, CONFIG, type Config } from '../config.js';
 import { DiskJobQueues } from '../disk-jobs/disk-jobs.js';
 import type { JournalReport } from '../journal/report.js';
 import { LOGGER } from '../log.js';
-import { BullMqJobs } from './bullmq-jobs.js';
 import { RedisDurability } from './bullmq-redis.js';
 import { JobHandlers } from './job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from './job-queue.js';
@@ -27,6 +26,8 @@ async function openJobs(config: Config, log: Logger): Promise<OpenJobs> {
     const report = (event: JournalReport) => log.warn(event, 'jobs');
     return { queues: await DiskJobQueues.open({ directory, numbers, report }), durability: undefined };
   }
+  // Loaded where it is used: it takes half a second of CPU time.
+  const { BullMqJobs } = await import('./bullmq-jobs.js');
   const queues = await BullMqJobs.open({ url: config.REDIS_URL, database: JOBS_DATABASE, numbers, log });
   const durability = new RedisDurability(queues.connection, config.REDIS_ALLOW_VOLATILE === '1', log);
   try {

@@ -1,4 +1,3 @@
-import { createTransport } from 'nodemailer';
 import { z } from 'zod';
 import type { Notice, NoticeIncident } from '../notices/notice.js';
 import { plainHost } from '../outbound/address-rules.js';
@@ -116,6 +115,7 @@ async function sendMail(
 ): Promise<Taken> {
   const { host, port, security, username, password, from, to } = given;
   const connection = await outside.connect({ host, port, isPlain: security === 'none' }, signal);
+  const { createTransport } = await import('nodemailer');
   const transport = createTransport({
     host: plainHost(host),
     port,
