@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { queryStore } from './support/engine.js';
 import { assertExactlyOnce, COUNTING_VIEWS, makeBody, type SentBody, sendBody } from './support/load.js';
+import { variants } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server } from './support/server.js';
 
@@ -33,7 +34,7 @@ describe('kill -9 within an insert', { concurrency: false }, () => {
     return lines.filter((line) => line.startsWith('1\t')).map((line) => line.split('\t')[1]);
   }
 
-  for (const table of ['telemetry_traces', 'test_counts_traces', 'mv_service_list']) {
+  for (const table of variants(['telemetry_traces', 'test_counts_traces', 'mv_service_list'], random)) {
     it(`between noting a part of ${table} and its commit: the rest is inserted after the restart, once`, async () => {
       const dataDir = makeDataDir();
       running = await Server.start(dataDir);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Failpoint } from '../src/failpoints.js';
 import { queryStore } from './support/engine.js';
 import { assertExactlyOnce, COUNTING_VIEWS, Load, type SentBody, sendBody } from './support/load.js';
-import { rounds } from './support/rounds.js';
+import { rounds, variants } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server, StartFailed } from './support/server.js';
 
@@ -73,7 +73,7 @@ describe('kill -9', { concurrency: false }, () => {
   });
 
   for (const [step, counts] of Object.entries(STEPS)) {
-    for (const count of counts) {
+    for (const count of variants(counts, random)) {
       it(`at the step ${step}, the ${count}. time: nothing acknowledged is lost or doubled`, async () => {
         const name = `f${step.replaceAll('-', '')}x${count}`;
         try {
@@ -103,7 +103,7 @@ describe('kill -9', { concurrency: false }, () => {
     console.log(
       `# kill: ${acknowledged.length} acknowledged bodies with ${items} items, ${bodies.length} sent`,
     );
-    assert.ok(acknowledged.length > 500);
+    assert.ok(acknowledged.length > 200);
   });
 
   it('the hours of all points are noted, and so are those after them', async () => {
