@@ -5,8 +5,8 @@ import { Queue, Worker, type WorkerOptions } from 'bullmq';
 import { z } from 'zod';
 import { DiskJobQueues } from '../src/disk-jobs/disk-jobs.js';
 import { BullMqJobs } from '../src/jobs/bullmq-jobs.js';
-import type { AllQueueNumbers, JobQueue, JobQueues } from '../src/jobs/job-queue.js';
-import { QUEUE_NAMES, type QueueNumbers } from '../src/queue-numbers.js';
+import type { JobQueue, JobQueues } from '../src/jobs/job-queue.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../src/queue-numbers.js';
 import { sleep } from './process-stats.js';
 
 /** Jobs at once. */

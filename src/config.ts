@@ -3,7 +3,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { StartupError } from './errors.js';
-import type { QueueName, QueueNumbers } from './queue-numbers.js';
+import type { AllQueueNumbers } from './queue-numbers.js';
 import { ROLES, SETTINGS, type Setting } from './settings.js';
 
 export type SettingName = keyof typeof SETTINGS;
@@ -124,7 +124,7 @@ export function describeConfig(env: Env = process.env): string {
 }
 
 /** The numbers of all queues. */
-export const allQueueNumbers = (config: Config): Readonly<Record<QueueName, QueueNumbers>> => ({
+export const allQueueNumbers = (config: Config): AllQueueNumbers => ({
   'otlp-ingestion': config.QUEUE_OTLP_INGESTION,
   'alert-evaluation': config.QUEUE_ALERT_EVALUATION,
   aggregation: config.QUEUE_AGGREGATION,

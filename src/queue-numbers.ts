@@ -28,10 +28,13 @@ export interface QueueNumbers {
   keepFailedMs: number;
 }
 
+/** The numbers of each queue. */
+export type AllQueueNumbers = Readonly<Record<QueueName, QueueNumbers>>;
+
 const HOUR_MS = 3_600_000;
 const KEPT = { keepDone: 100, keepDoneMs: HOUR_MS, keepFailed: 500, keepFailedMs: 24 * HOUR_MS };
 
-export const QUEUE_DEFAULTS: Readonly<Record<QueueName, QueueNumbers>> = {
+export const QUEUE_DEFAULTS: AllQueueNumbers = {
   'otlp-ingestion': {
     ...KEPT,
     priority: 2,

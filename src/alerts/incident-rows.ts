@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Scope } from '../edge/scope.js';
 import type { Notice } from '../notices/notice.js';
+import { removeOldRows } from '../tenants/rows.js';
 import type { GroupNews, GroupRecord, IncidentChange } from './news.js';
 import { incidentLabels, summaryOf, thresholdOf } from './notice-of.js';
 import type { RuleDefinition } from './rule.schema.js';
@@ -146,14 +147,6 @@ export async function addEvents(manager: EntityManager, events: readonly Event[]
 }
 
 /** Forgets incidents that ended before then, 1000 at most, of all tenants. @returns how many */
-export async function removeOldIncidents(source: DataSource, before: Date): Promise<number> {
-  const [removed] = await source.query<[{ count: number }]>(
-    `WITH removed AS (
-       DELETE FROM alert_incidents WHERE id IN
-         (SELECT id FROM alert_incidents WHERE resolved_at < $1 ORDER BY resolved_at LIMIT 1000)
-       RETURNING 1)
-     SELECT count(*)::integer AS count FROM removed`,
-    [before],
-  );
-  return removed.count;
+export function removeOldIncidents(source: DataSource, before: Date): Promise<number> {
+  return removeOldRows(source, { table: 'alert_incidents', over: 'resolved_at' }, before);
 }

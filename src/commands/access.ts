@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
 import type { DataSource } from 'typeorm';
 import { makePassword, systemPrincipal } from '../access/first-start.js';
 import { readReach } from '../access/identity-rows.js';
@@ -13,6 +13,7 @@ import { createLogger } from '../log.js';
 import { createApiKey } from '../tenants/api-key.js';
 import { PostgresAudit } from '../tenants/audit-trail.js';
 import { hashPassword } from '../tenants/password.js';
+import { parseArguments } from './arguments.js';
 import { withDatabase } from './database.js';
 import { table } from './table.js';
 
@@ -52,11 +53,7 @@ const COMMANDS: Record<string, Command> = {
 };
 
 function parse<const T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
-  try {
-    return parseArgs({ args, options, allowPositionals: true });
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  return parseArguments({ args, options, allowPositionals: true }, usage);
 }
 
 function oneArgument(args: string[], what: string): string {

@@ -1,10 +1,10 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
 import type { Backtest, Outcome } from '../alerts/backtest.js';
 import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
+import { parseArguments } from './arguments.js';
 import { type Call, withServer } from './running-server.js';
 import { table } from './table.js';
 
@@ -44,14 +44,10 @@ export async function alertsCommand(config: Config, args: string[]): Promise<voi
 }
 
 function parsed(args: string[]) {
-  try {
-    const { positionals, values } = parseArgs({ args, options: OPTIONS, allowPositionals: true });
-    const [verb, ...names] = positionals;
-    const hours = Number(values.hours ?? 24);
-    return { verb, names, ...values, hours };
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  const { positionals, values } = parseArguments({ args, options: OPTIONS, allowPositionals: true }, usage);
+  const [verb, ...names] = positionals;
+  const hours = Number(values.hours ?? 24);
+  return { verb, names, ...values, hours };
 }
 
 /** @throws StartupError when it cannot be read, or is no YAML with fields */

@@ -1,8 +1,8 @@
-import { parseArgs } from 'node:util';
 import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
 import { DATA_TYPES } from '../retention.js';
 import type { CleanupAnswer } from '../rollups/cleanup.controller.js';
+import { parseArguments } from './arguments.js';
 import { withServer } from './running-server.js';
 import { table } from './table.js';
 
@@ -32,11 +32,7 @@ export async function cleanupCommand(config: Config, args: string[]): Promise<vo
 function parse(args: string[]) {
   const text = { type: 'string' } as const;
   const options = { 'dry-run': { type: 'boolean' }, type: text, url: text, key: text } as const;
-  try {
-    return parseArgs({ args, options, allowPositionals: false }).values;
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  return parseArguments({ args, options, allowPositionals: false }, usage).values;
 }
 
 /** A line for each tenant and type, and their sum. */

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
 import type { QueueAnswer } from '../monitoring/queues.schema.js';
+import { parseArguments } from './arguments.js';
 import { type Call, withServer } from './running-server.js';
 import { table } from './table.js';
 
@@ -41,11 +41,7 @@ export async function queuesCommand(config: Config, args: string[]): Promise<voi
 function parse(args: string[]) {
   const text = { type: 'string' } as const;
   const options = { once: { type: 'boolean' }, every: text, url: text, key: text } as const;
-  try {
-    return parseArgs({ args, options, allowPositionals: true });
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  return parseArguments({ args, options, allowPositionals: true }, usage);
 }
 
 async function show(call: Call, once: boolean, everyMs: number): Promise<void> {

@@ -4,9 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { AllQueueNumbers } from '../jobs/job-queue.js';
 import { jobQueuesContract } from '../jobs/job-queues.suite.js';
-import { QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
 import { DiskJobQueues } from './disk-jobs.js';
 
 const CHILD = fileURLToPath(new URL('../../test/support/disk-jobs-child.js', import.meta.url));

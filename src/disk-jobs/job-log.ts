@@ -1,8 +1,7 @@
 import { AppError } from '../errors.js';
-import { errorCode } from '../journal/durable-files.js';
 import type { FileSystem } from '../journal/file-system.js';
 import { type Append, Journal, type Place } from '../journal/journal.js';
-import type { Report } from '../journal/report.js';
+import { type Report, reportSeldom } from '../journal/report.js';
 import type { Segment } from '../journal/segment.js';
 import type { SpaceReserve } from '../journal/space-reserve.js';
 import { EVENTS, encodeEvents, type JobEvent } from './job-records.js';
@@ -21,7 +20,6 @@ export interface JobLogOptions {
 /** Damage in the middle of a file takes a record; so much is as far as that goes. */
 const MAX_RECORD_CHARS = 64 * 1024;
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
-const TELL_AGAIN_MS = 10_000;
 
 /** One or more events that become durable together. */
 interface Entry {
@@ -47,8 +45,6 @@ export class JobLog {
   onGrown: () => void = () => undefined;
   private entries: Entry[] = [];
   private lastId = 0;
-  private toldCode: string | undefined;
-  private toldAtMs = 0;
 
   constructor(private readonly options: JobLogOptions) {
     this.segments = [...options.segments];
@@ -57,7 +53,7 @@ export class JobLog {
       firstSequence: (this.segments.at(-1)?.sequence ?? 0) + 1,
       maxGroupBytes: MAX_GROUP_BYTES,
       onUncertain: (records) => this.disown(records as readonly JobAppend[]),
-      onProblem: (error) => this.tellProblem(error),
+      onProblem: reportSeldom(options.report, 'Cannot write to the journal of the jobs'),
     });
     this.journal.created = (segment) => this.segments.push(segment);
   }
@@ -183,16 +179,6 @@ export class JobLog {
       control: true,
       onDurable: () => undefined,
     });
-  }
-
-  /** Not for every job that comes while the disk is full. */
-  private tellProblem(error: unknown): void {
-    const code = errorCode(error);
-    const nowMs = performance.now();
-    if (code === this.toldCode && nowMs - this.toldAtMs < TELL_AGAIN_MS) return;
-    this.toldCode = code;
-    this.toldAtMs = nowMs;
-    this.options.report({ kind: 'problem', message: 'Cannot write to the journal of the jobs', error });
   }
 }
 

@@ -1,8 +1,7 @@
 import { checkCron } from '../jobs/cron.js';
-import type { AllQueueNumbers } from '../jobs/job-queue.js';
 import { type JournalRecord, RECORD_VERSION } from '../journal/record.js';
 import type { Report } from '../journal/report.js';
-import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { Fifo } from './fifo.js';
 import { joined, type TickRange, withFired } from './fired-ticks.js';
 import { type Job, type JobClock, newJob } from './job.js';

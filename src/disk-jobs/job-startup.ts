@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { AllQueueNumbers } from '../jobs/job-queue.js';
 import { ensureDirectory, removeIfThere } from '../journal/durable-files.js';
 import { type FileSystem, realFileSystem } from '../journal/file-system.js';
 import { recoverJournal } from '../journal/recovery.js';
 import type { Report } from '../journal/report.js';
 import { SpaceReserve } from '../journal/space-reserve.js';
-import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { type JobClock, systemClock } from './job.js';
 import { JobBook } from './job-book.js';
 import { JobCompaction } from './job-compaction.js';

@@ -1,8 +1,8 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
-import { Asking, attributeText, restrictByAttributes, TELEMETRY_TABLES, Where } from '../store/statement.js';
-import type { TraceQuestion } from '../store/traces.js';
+import { Asking, attributeText, TELEMETRY_TABLES, Where } from '../store/statement.js';
+import { restrictSpans, type TraceQuestion } from '../store/traces.js';
 import type { GroupValue } from './log-counts.js';
 
 /** `error_rate`: spans with status ERROR / spans. Durations are milliseconds. */
@@ -38,22 +38,6 @@ FROM ${TELEMETRY_TABLES.traces} WHERE ${where} GROUP BY labels ORDER BY labels L
     where,
   );
   return rows.map((row) => ({ labels: row.labels, value: Number(row.value) }));
-}
-
-function restrictSpans(where: Where, question: Omit<SpanQuestion, 'figure' | 'groupBy'>): void {
-  const oneOf = (column: string, values: string[]) => {
-    if (values.length > 0) where.and(`${column} IN ${where.bind('Array(String)', values)}`);
-  };
-  oneOf('service_name', question.services);
-  oneOf('span_name', question.operations);
-  oneOf('toString(span_kind)', question.kinds);
-  oneOf('toString(status_code)', question.statuses);
-  const nanoseconds = (ms: number) => where.bind('Int64', String(Math.round(ms * 1e6)));
-  if (question.minDurationMs !== undefined)
-    where.and(`duration_nano >= ${nanoseconds(question.minDurationMs)}`);
-  if (question.maxDurationMs !== undefined)
-    where.and(`duration_nano <= ${nanoseconds(question.maxDurationMs)}`);
-  restrictByAttributes(where, question.attributes);
 }
 
 function figureOf(figure: SpanFigure): string {

@@ -4,7 +4,7 @@ import type { Redis as Client } from 'ioredis';
 import type { Logger } from 'pino';
 import { openRedis, type Redis, RedisAway } from '../connections/redis.js';
 import { AppError } from '../errors.js';
-import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { bullKey, PREFIX, toBullId } from './bullmq-keys.js';
 import { failedIds, JobCounts, listJobs, readJob, readStats, retryJobs } from './bullmq-reader.js';
 import { openWorkerClient, Turns } from './bullmq-redis.js';
@@ -13,7 +13,6 @@ import { type LockTimes, QueueWorker, SuspectLane } from './bullmq-worker.js';
 import { checkCron } from './cron.js';
 import type {
   Added,
-  AllQueueNumbers,
   JobHandler,
   JobInfo,
   JobQueue,

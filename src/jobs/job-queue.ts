@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { QueueName, QueueNumbers } from '../queue-numbers.js';
+import type { QueueName } from '../queue-numbers.js';
 
 /** Injection token of the job queues. */
 export const JOB_QUEUES = Symbol('JOB_QUEUES');
@@ -148,6 +148,3 @@ export interface JobQueues {
    */
   close(graceMs: number): Promise<void>;
 }
-
-/** The numbers of each queue, as a driver needs them. */
-export type AllQueueNumbers = Readonly<Record<QueueName, QueueNumbers>>;

@@ -6,16 +6,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { AppError, PermanentError } from '../errors.js';
-import { QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
-import type {
-  AllQueueNumbers,
-  JobHandler,
-  JobInfo,
-  JobQueue,
-  JobQueues,
-  NewJob,
-  RunningJob,
-} from './job-queue.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
+import type { JobHandler, JobInfo, JobQueue, JobQueues, NewJob, RunningJob } from './job-queue.js';
 
 /** What a job of the suite says: `act` is what its handler does in a child process. */
 const PAYLOAD = z.strictObject({

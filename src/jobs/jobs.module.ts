@@ -13,7 +13,8 @@ import { JOB_QUEUES, type JobQueues } from './job-queue.js';
 const JOBS_DATABASE = 2;
 
 interface OpenJobs {
-  queues: JobQueues | undefined;
+  queues: JobQueues;
+  /** Without Redis the disk keeps them. */
   durability: RedisDurability | undefined;
 }
 const OPEN_JOBS = Symbol('OPEN_JOBS');
@@ -52,10 +53,10 @@ async function openJobs(config: Config, log: Logger): Promise<OpenJobs> {
   exports: [JobHandlers, JOB_QUEUES, RedisDurability],
 })
 export class JobsModule implements OnApplicationShutdown {
-  constructor(@Inject(JOB_QUEUES) private readonly queues: JobQueues | undefined) {}
+  constructor(@Inject(JOB_QUEUES) private readonly queues: JobQueues) {}
 
   /** `main.ts` has closed them before; this is for a start that failed. */
   async onApplicationShutdown(): Promise<void> {
-    await this.queues?.close(0);
+    await this.queues.close(0);
   }
 }

@@ -1,6 +1,6 @@
-import type { JobQueues } from '../jobs/job-queue.js';
+import type { JobQueueStats, JobQueues } from '../jobs/job-queue.js';
 import type { IngestQueue } from '../queue/ingest-queue.js';
-import { QUEUE_NAMES, type QueueName, type QueueNumbers } from '../queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueName, type QueueNumbers } from '../queue-numbers.js';
 
 /** Rates are of the last minute, from looks at counters that all processes share. */
 const WINDOW_MS = 60_000;
@@ -11,19 +11,7 @@ const MAX_LAG_MS = 1_000;
 const MAX_FAILED_SHARE = 0.1;
 
 /** What a queue has done since it was made, and what it holds. */
-export interface QueueState {
-  waiting: number;
-  active: number;
-  delayed: number;
-  completed: number;
-  failed: number;
-  /** Tries that threw. */
-  failures: number;
-  busyMs: number;
-  /** Age of the oldest job that could run and does not. */
-  lagMs: number;
-  isPaused: boolean;
-}
+export type QueueState = Omit<JobQueueStats, 'queue' | 'workers'>;
 
 export interface QueueRates {
   jobsPerSecond: number;
@@ -42,11 +30,8 @@ export interface QueueFigure extends QueueState, QueueRates {
   advice: string[];
 }
 
-interface Look {
+interface Look extends Pick<QueueState, 'completed' | 'failures' | 'busyMs'> {
   atMs: number;
-  completed: number;
-  failures: number;
-  busyMs: number;
 }
 
 /** What happened between two looks at a queue's counters. A counter that went back was lost with its Redis: nothing is known then. */
@@ -89,7 +74,7 @@ export class QueueFigures {
   constructor(
     private readonly jobs: Pick<JobQueues, 'stats'>,
     private readonly ingest: Pick<IngestQueue, 'stats'>,
-    private readonly numbers: Readonly<Record<QueueName, QueueNumbers>>,
+    private readonly numbers: AllQueueNumbers,
     private readonly nowMs: () => number = Date.now,
   ) {}
 

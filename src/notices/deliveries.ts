@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import type { Scope } from '../edge/scope.js';
 import type { NOTIFICATION } from '../jobs/declared.js';
 import type { NewJob } from '../jobs/job-queue.js';
+import { removeOldRows } from '../tenants/rows.js';
 import { type Notice, notice as noticeSchema } from './notice.js';
 
 type DeliveryJob = NewJob<z.output<typeof NOTIFICATION.payload>>;
@@ -90,16 +91,8 @@ export async function pendingDeliveries(source: DataSource, olderThan: Date): Pr
 }
 
 /** Forgets what was told, or could not be, before then: 1000 deliveries at most, of all tenants. @returns how many */
-export async function removeOldDeliveries(source: DataSource, before: Date): Promise<number> {
-  const [removed] = await source.query<[{ count: number }]>(
-    `WITH removed AS (
-       DELETE FROM notification_deliveries WHERE id IN
-         (SELECT id FROM notification_deliveries WHERE finished_at < $1 ORDER BY finished_at LIMIT 1000)
-       RETURNING 1)
-     SELECT count(*)::integer AS count FROM removed`,
-    [before],
-  );
-  return removed.count;
+export function removeOldDeliveries(source: DataSource, before: Date): Promise<number> {
+  return removeOldRows(source, { table: 'notification_deliveries', over: 'finished_at' }, before);
 }
 
 export const DELIVERY_STATES = ['pending', 'sent', 'failed'] as const;

@@ -1,7 +1,7 @@
-import { errorCode, isNoSpace } from '../journal/durable-files.js';
+import { isNoSpace } from '../journal/durable-files.js';
 import type { FileSystem } from '../journal/file-system.js';
 import { type Append, Journal, type Place } from '../journal/journal.js';
-import type { Report } from '../journal/report.js';
+import { type Report, reportSeldom } from '../journal/report.js';
 import type { Segment } from '../journal/segment.js';
 import type { SpaceReserve } from '../journal/space-reserve.js';
 import {
@@ -34,15 +34,12 @@ export interface QueueJournalOptions {
 
 /** How many segments of dead bytes stuck entries may hold before they are moved. */
 const DEAD_SEGMENTS = 4;
-const TELL_AGAIN_MS = 10_000;
 
 /** The queue's records in the journal, with the books of the segments kept in the same step as they become durable. */
 export class QueueJournal {
   readonly journal: Journal;
   readonly cleaner: SegmentCleaner;
   private lastId: number;
-  private toldCode: string | undefined;
-  private toldAtMs = 0;
   /** Entries that are being copied to a newer segment. */
   private readonly moving = new Set<number>();
   /** Batches that are done, but not durably. */
@@ -55,7 +52,7 @@ export class QueueJournal {
     this.journal = new Journal({
       ...options,
       onUncertain: (records, segment) => this.disown(records, segment),
-      onProblem: (error) => this.tellProblem(error),
+      onProblem: reportSeldom(options.report, 'Cannot write to the journal'),
     });
     this.journal.created = (segment) => {
       ledger.open(segment);
@@ -172,16 +169,6 @@ export class QueueJournal {
       control: true,
       onDurable: (place) => this.options.ledger.refer(place.segment.sequence, about),
     });
-  }
-
-  /** Not for every request that comes while the disk is full. */
-  private tellProblem(error: unknown): void {
-    const code = errorCode(error);
-    const nowMs = performance.now();
-    if (code === this.toldCode && nowMs - this.toldAtMs < TELL_AGAIN_MS) return;
-    this.toldCode = code;
-    this.toldAtMs = nowMs;
-    this.options.report({ kind: 'problem', message: 'Cannot write to the journal', error });
   }
 
   private control(

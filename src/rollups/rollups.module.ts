@@ -49,7 +49,6 @@ import { RetentionController } from './retention.controller.js';
       },
     },
   ],
-  exports: [AggregationWorker],
 })
 export class RollupsModule implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(

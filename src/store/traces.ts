@@ -85,6 +85,12 @@ function matching(
   params?: Record<string, unknown>,
 ): Where {
   const where = new Where(scope, params).withinSteps(range);
+  restrictSpans(where, question);
+  return where;
+}
+
+/** All of it must hold. */
+export function restrictSpans(where: Where, question: Omit<TraceQuestion, 'order'>): void {
   const oneOf = (column: string, values: string[]) => {
     if (values.length > 0) where.and(`${column} IN ${where.bind('Array(String)', values)}`);
   };
@@ -99,7 +105,6 @@ function matching(
   durationBound('>=', question.minDurationMs);
   durationBound('<=', question.maxDurationMs);
   restrictByAttributes(where, question.attributes);
-  return where;
 }
 
 /** A trace whose matching spans begin further apart than this can stand in the list twice. */

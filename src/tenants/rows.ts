@@ -226,3 +226,24 @@ export function assertLogin(principal: Principal): void {
     'This takes the login of a user: a key acts within its own tenant alone.',
   );
 }
+
+/**
+ * Forgets the oldest rows of a table, 1000 at most, of all tenants.
+ *
+ * @param over the column that says when a row was over; null while it is not
+ * @returns how many
+ */
+export async function removeOldRows(
+  source: DataSource,
+  { table, over }: { table: string; over: string },
+  before: Date,
+): Promise<number> {
+  const [removed] = await source.query<[{ count: number }]>(
+    `WITH removed AS (
+       DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE ${over} < $1 ORDER BY ${over} LIMIT 1000)
+       RETURNING 1)
+     SELECT count(*)::integer AS count FROM removed`,
+    [before],
+  );
+  return removed.count;
+}

@@ -1,7 +1,6 @@
 import { DiskJobQueues } from '../../src/disk-jobs/disk-jobs.js';
-import type { AllQueueNumbers } from '../../src/jobs/job-queue.js';
 import { workInChild } from '../../src/jobs/job-queues.suite.js';
-import { QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';
 
 /** A process that works off the jobs of a directory, until it is killed. Arguments: directory, numbers as JSON. */
 const [directory, text] = process.argv.slice(2);

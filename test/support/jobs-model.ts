@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { DiskJobQueues } from '../../src/disk-jobs/disk-jobs.js';
 import type { JobClock } from '../../src/disk-jobs/job.js';
 import { AppError, PermanentError } from '../../src/errors.js';
-import type { AllQueueNumbers, JobQueue } from '../../src/jobs/job-queue.js';
-import { QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';
+import type { JobQueue } from '../../src/jobs/job-queue.js';
+import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../../src/queue-numbers.js';
 import { type Operation, SimulatedDisk } from './simulated-disk.js';
 
 export const MODEL_QUEUE = {
