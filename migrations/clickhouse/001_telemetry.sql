@@ -10,7 +10,12 @@
 -- An insert's part is compact, which is cheap to write; from 131,072 rows on parts are wide, so that merges can go column
 -- by column; and ten parts are merged at once rather than a few again and again (docs/decisions/storage.md).
 --
+-- Within five minutes a service's rows lie as they came in, which is nearly by time: a merge then copies runs of rows, not one
+-- row here and one there, for half of the cost (docs/decisions/storage.md).
+--
 -- An insert is on disk when it is answered (fsync), because the journal then lets go of its rows.
+--
+-- Earlier text: e93ce3db82f945b72e6decc5fb488ba1c0541744f50cd58de365dac336e904de ordered by `timestamp`, too: as good, with dearer merges.
 
 CREATE TABLE IF NOT EXISTS telemetry_traces
 (
@@ -59,7 +64,7 @@ CREATE TABLE IF NOT EXISTS telemetry_traces
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(timestamp)
-ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name, timestamp)
+ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name)
 SETTINGS non_replicated_deduplication_window = 1000, min_rows_for_wide_part = 131072, min_parts_to_merge_at_once = 10, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS telemetry_logs
@@ -95,7 +100,7 @@ CREATE TABLE IF NOT EXISTS telemetry_logs
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(timestamp)
-ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name, timestamp)
+ORDER BY (tenant_id, toStartOfFiveMinutes(timestamp), service_name)
 SETTINGS non_replicated_deduplication_window = 1000, min_rows_for_wide_part = 131072, min_parts_to_merge_at_once = 10, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS telemetry_metrics

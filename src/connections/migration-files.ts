@@ -13,6 +13,8 @@ export interface Migration {
   sql: string;
   /** SHA-256 of the file, hexadecimal. */
   checksum: string;
+  /** Of earlier texts that made what serves as well, from the file's lines `-- Earlier text: <SHA-256>`. */
+  earlier: string[];
 }
 
 /** What a database has recorded of a migration. */
@@ -49,7 +51,9 @@ export async function readMigrations(folder: string): Promise<Migration[]> {
       throw new StartupError(`Two migrations in ${folder} have the number ${version}.`);
     }
     const sql = await readFile(join(folder, name), 'utf8');
-    migrations.push({ version, name, sql, checksum: createHash('sha256').update(sql).digest('hex') });
+    const checksum = createHash('sha256').update(sql).digest('hex');
+    const earlier = [...sql.matchAll(/^-- Earlier text: ([0-9a-f]{64})\b/gm)].map(([, text]) => text);
+    migrations.push({ version, name, sql, checksum, earlier });
   }
   return migrations;
 }
@@ -77,7 +81,7 @@ export function pendingMigrations(
     }
     if (!file)
       throw new StartupError(`${database} has migration ${record.name}, whose file is missing here.`);
-    if (file.checksum !== record.checksum) {
+    if (file.checksum !== record.checksum && !file.earlier.includes(record.checksum)) {
       throw new StartupError(
         `Migration ${file.name} was changed after ${database} applied it (SHA-256 ${record.checksum.slice(0, 12)}… ` +
           `then, ${file.checksum.slice(0, 12)}… now). Put the file back; changes belong into a new migration.`,

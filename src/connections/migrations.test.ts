@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +88,15 @@ describe('migrations', () => {
       await refused(/is newer than this program: it has migration 003_c\.sql/);
     });
   }
+
+  it('take a file for applied that was applied in a text which it names as earlier', async () => {
+    const earlier = 'CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = MergeTree ORDER BY n';
+    write('clickhouse', '001_a.sql', earlier);
+    await run();
+    const checksum = createHash('sha256').update(earlier).digest('hex');
+    write('clickhouse', '001_a.sql', `-- Earlier text: ${checksum} was as good.\nSELECT nonsense`);
+    await run();
+  });
 
   it('refuse names and numbers that are ambiguous', async () => {
     write('postgres', '1_a.sql', 'SELECT 1');
