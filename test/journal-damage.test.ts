@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { SIGNALS } from '../src/signal.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, queryStore, TABLES } from './support/engine.js';
 import { call } from './support/http.js';
 import { ITEMS, requestOf } from './support/items.js';
 import { encode, readSuccess, sendOtlp } from './support/otlp-client.js';
@@ -49,11 +49,12 @@ async function sendAll(server: Server): Promise<Buffer[]> {
 /** Asserts that the bodies but `lost` are in the store, each of the two items once. */
 async function assertStored(dataDir: string, lost: number[]): Promise<void> {
   const stored: string[] = [];
-  for (const signal of SIGNALS) {
-    const rows = await queryStore<{ marker: string; rows: number }>(
-      dataDir,
+  const answers = await queryEachSignal<{ marker: string; rows: number }>(
+    dataDir,
+    (signal) =>
       `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${TABLES[signal]} GROUP BY marker`,
-    );
+  );
+  for (const [, rows] of answers) {
     for (const { marker, rows: count } of rows) assert.equal(count, 2, marker);
     stored.push(...rows.map(({ marker }) => marker));
   }
