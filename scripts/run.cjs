@@ -72,6 +72,7 @@ function build() {
   for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
     if (name !== basename(ARCHIVE)) rmSync(join(root, 'dist', name), { recursive: true, force: true });
   run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+  spawnSync(process.execPath, [join(__dirname, 'bundle.cjs')], { stdio: 'inherit' });
   makeArchive();
   writeFileSync(BUILT, '');
 }

@@ -10,9 +10,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { deserialize, serialize, setFlagsFromString } from 'node:v8';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { PACKAGE_ROOT } from '../version.js';
 
 /**
  * Makes a new PGlite data directory and exits: run as a process of its own, because initdb leaves 600 MB of resident
@@ -24,8 +24,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
  * @param process.argv[2] the directory, which must be empty; or `--archive`: makes that file
  */
 
-/** Beside `src` in the compiled program. */
-const ARCHIVE = fileURLToPath(new URL('../../postgres.gz', import.meta.url));
+const ARCHIVE = join(PACKAGE_ROOT, 'dist', 'postgres.gz');
 
 /** A folder (no bytes) or a file; a folder comes before what is in it. */
 type Entry = [path: string, bytes: Uint8Array | undefined];
