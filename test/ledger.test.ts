@@ -9,12 +9,13 @@ import { call, getJson } from './support/http.js';
 import { ITEMS, requestOf } from './support/items.js';
 import { encode, sendOtlp } from './support/otlp-client.js';
 import { REJECTED_ITEMS } from './support/rejected-items.js';
+import { rounds } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server, StartFailed } from './support/server.js';
 import { makeTenant, type TestTenant } from './support/tenant.js';
 import { until } from './support/until.js';
 
-const RANDOM_KILLS = 3;
+const RANDOM_KILLS = rounds(3);
 const MAX_SENDING_MS = 600;
 const MAX_UNTIL_FAILPOINT_MS = 10_000;
 /** Where a batch can be in two places, or a rejected item in none. */

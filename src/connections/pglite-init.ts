@@ -21,7 +21,8 @@ import { PACKAGE_ROOT } from '../version.js';
  * initdb takes 3 to 4 s of CPU, and makes the same each time. So the build runs it once and keeps what it made in one file; a
  * directory made from that takes a tenth. Where there is no such file initdb runs.
  *
- * @param process.argv[2] the directory, which must be empty; or `--archive`: makes that file
+ * @param process.argv[2] the directory, which must be empty; or `--archive`: makes that file instead
+ * @param process.argv[3] that file
  */
 
 const ARCHIVE = join(PACKAGE_ROOT, 'dist', 'postgres.gz');
@@ -56,20 +57,20 @@ function unpack(archive: string, directory: string): void {
   }
 }
 
-async function makeArchive(): Promise<void> {
+async function makeArchive(archive: string): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'tf-initdb-'));
-  const draft = `${ARCHIVE}.${process.pid}`;
+  const draft = `${archive}.${process.pid}`;
   try {
     await initialise(directory);
     writeFileSync(draft, gzipSync(serialize(pack(directory))));
-    renameSync(draft, ARCHIVE);
+    renameSync(draft, archive);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-const [wanted] = process.argv.slice(2);
-if (wanted === '--archive') await makeArchive();
-else if (existsSync(ARCHIVE)) unpack(ARCHIVE, wanted);
+const [wanted, archive = ARCHIVE] = process.argv.slice(2);
+if (wanted === '--archive') await makeArchive(archive);
+else if (existsSync(archive)) unpack(archive, wanted);
 else await initialise(wanted);
 process.exit(0);
