@@ -4,11 +4,22 @@ import { readFileSync } from 'node:fs';
 const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
 
-/** CPU seconds (user and system, all threads) that a process has used. Linux only. */
-export function cpuSeconds(pid: number): number {
+/** User and system time: of the process, all threads, then of its children that have ended. */
+function cpuTicks(pid: number): number[] {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return fields.slice(11, 15).map(Number);
+}
+
+/** CPU seconds (user and system, all threads) that a process has used. Linux only. */
+export function cpuSeconds(pid: number): number {
+  const [user, system] = cpuTicks(pid);
+  return (user + system) / TICKS_PER_SECOND;
+}
+
+/** `cpuSeconds` and those of the process's children that have ended. */
+export function cpuSecondsWithChildren(pid: number): number {
+  return cpuTicks(pid).reduce((sum, ticks) => sum + ticks) / TICKS_PER_SECOND;
 }
 
 /** Resident memory, bytes. Linux only. */

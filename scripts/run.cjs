@@ -3,12 +3,13 @@
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } = require('node:fs');
-const { join } = require('node:path');
+const { basename, join } = require('node:path');
 
 const root = join(__dirname, '..');
 const SOURCES = ['src', 'test', 'bench', 'demo', 'tsconfig.json', 'package.json'];
 const INSTALLED = join(root, 'node_modules', '.telemetryflow-lock');
 const BUILT = join(root, 'dist', '.built');
+const ARCHIVE = join(root, 'dist', 'postgres.gz');
 
 function fail(message) {
   console.error(message);
@@ -68,9 +69,25 @@ function build() {
   const built = statSync(BUILT, { throwIfNoEntry: false });
   if (built && built.mtimeMs >= changed) return;
   console.error('Building ...');
-  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
+    if (name !== basename(ARCHIVE)) rmSync(join(root, 'dist', name), { recursive: true, force: true });
   run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+  spawnSync(process.execPath, [join(__dirname, 'bundle.cjs')], { stdio: 'inherit' });
+  makeArchive();
   writeFileSync(BUILT, '');
+}
+
+/** A new PostgreSQL directory in one file, from which first starts make theirs; without it they run initdb, which takes seconds. */
+function makeArchive() {
+  const made = statSync(ARCHIVE, { throwIfNoEntry: false });
+  const initialiser = join('src', 'connections', 'pglite-init');
+  if (
+    made &&
+    made.mtimeMs >= Math.max(newestChange(INSTALLED), newestChange(join(root, `${initialiser}.ts`)))
+  )
+    return;
+  rmSync(ARCHIVE, { force: true });
+  spawnSync(process.execPath, [join(root, 'dist', `${initialiser}.js`), '--archive'], { stdio: 'inherit' });
 }
 
 /** The compiled tests under `folders`: those for real servers end in `.servers.test.js`. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { countRows } from './support/engine.js';
+import { countRowsEach } from './support/engine.js';
 import { call, getJson } from './support/http.js';
 import { logRecord, requestOf } from './support/items.js';
 import { assertExactlyOnce, Load, type SentBody } from './support/load.js';
@@ -155,7 +155,10 @@ describe('a full backlog', { concurrency: false }, () => {
     readSuccess(await send(running, 'backlog-room-again'), 'logs', 'protobuf', 200);
     await running.drained();
     await running.stop();
-    assert.equal(await countRows(dataDir, 'logs'), accepted + 1);
-    assert.equal(await countRows(dataDir, 'logs', `attributes['test.marker'] = 'backlog-${accepted}'`), 0);
+    const counts = await countRowsEach(dataDir, [
+      ['logs', '1'],
+      ['logs', `attributes['test.marker'] = 'backlog-${accepted}'`],
+    ]);
+    assert.deepEqual(counts, [accepted + 1, 0]);
   });
 });

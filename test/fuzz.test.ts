@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { SIGNALS, type Signal } from '../src/signal.js';
 import { countJsonItems, countProtobufItems } from './support/count-items.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, TABLES } from './support/engine.js';
 import { getJson } from './support/http.js';
 import { mutate } from './support/mutate.js';
 import { makeHistogramsBody, makeLogsBody, makeMetricsBody, makeTracesBody } from './support/otlp-bodies.js';
@@ -195,12 +195,13 @@ describe(`${BODIES} mutated bodies`, { concurrency: false }, () => {
   });
 
   it('leave in the store exactly the items that were accepted, and none of a refused body', async () => {
-    for (const signal of SIGNALS) {
-      const bodies = new Map(sent.filter((one) => one.signal === signal).map((one) => [one.token, one]));
-      const stored = await queryStore<{ token: string; rows: number }>(
-        dataDir,
+    const answers = await queryEachSignal<{ token: string; rows: number }>(
+      dataDir,
+      (signal) =>
         `SELECT substringIndex(attributes['test.marker'], '-', 1) AS token, count() AS rows FROM ${TABLES[signal]} GROUP BY token`,
-      );
+    );
+    for (const [signal, stored] of answers) {
+      const bodies = new Map(sent.filter((one) => one.signal === signal).map((one) => [one.token, one]));
       let total = 0;
       for (const { token, rows } of stored) {
         total += rows;

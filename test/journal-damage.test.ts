@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { SIGNALS } from '../src/signal.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, queryStore, TABLES } from './support/engine.js';
 import { call } from './support/http.js';
 import { ITEMS, requestOf } from './support/items.js';
 import { encode, readSuccess, sendOtlp } from './support/otlp-client.js';
@@ -30,7 +30,7 @@ function find(dataDir: string, text: string): { path: string; at: number } {
 }
 
 /** One body after the other, so that each is a record of its own. */
-async function sendAll(server: Server): Promise<Buffer[]> {
+async function sendAll(server: Server): Promise<void> {
   const bodies = Array.from({ length: BODIES }, (_, index) => {
     const signal = signalOf(index);
     return encode(
@@ -43,17 +43,17 @@ async function sendAll(server: Server): Promise<Buffer[]> {
     const signal = signalOf(index);
     readSuccess(await sendOtlp(server.otlp, signal, 'protobuf', body), signal, 'protobuf', 200);
   }
-  return bodies;
 }
 
 /** Asserts that the bodies but `lost` are in the store, each of the two items once. */
 async function assertStored(dataDir: string, lost: number[]): Promise<void> {
   const stored: string[] = [];
-  for (const signal of SIGNALS) {
-    const rows = await queryStore<{ marker: string; rows: number }>(
-      dataDir,
+  const answers = await queryEachSignal<{ marker: string; rows: number }>(
+    dataDir,
+    (signal) =>
       `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${TABLES[signal]} GROUP BY marker`,
-    );
+  );
+  for (const [, rows] of answers) {
     for (const { marker, rows: count } of rows) assert.equal(count, 2, marker);
     stored.push(...rows.map(({ marker }) => marker));
   }
@@ -84,10 +84,19 @@ function damage(dataDir: string, index: number): Buffer {
 
 describe('a restart with a damaged journal', { concurrency: false }, () => {
   let running: Server | undefined;
+  const undamaged = makeDataDir();
+  before(async () => {
+    // Nothing leaves the queue.
+    running = await Server.startIdle(undamaged);
+    await sendAll(running);
+    await running.kill();
+  });
   after(() => running?.kill());
-  const startIdle = async (dataDir: string) => {
-    running = await Server.startIdle(dataDir);
-    return running;
+  /** A data folder of a killed server that has the bodies in its queue. */
+  const makeFilledDir = () => {
+    const dataDir = makeDataDir();
+    cpSync(undamaged, dataDir, { recursive: true, verbatimSymlinks: true });
+    return dataDir;
   };
   const start = async (dataDir: string, env: Record<string, string> = {}) => {
     running = await Server.start(dataDir, env);
@@ -95,11 +104,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
   };
 
   it('keeps the whole when a record in the middle is corrupt, and sets that one aside', async () => {
-    const dataDir = makeDataDir();
-    // Nothing leaves the queue.
-    const filling = await startIdle(dataDir);
-    await sendAll(filling);
-    await filling.kill();
+    const dataDir = makeFilledDir();
     const damaged = damage(dataDir, 14);
     const server = await start(dataDir);
     await server.drained();
@@ -112,10 +117,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
   });
 
   it('cuts a torn end off, and keeps everything before it', async () => {
-    const dataDir = makeDataDir();
-    const filling = await startIdle(dataDir);
-    await sendAll(filling);
-    await filling.kill();
+    const dataDir = makeFilledDir();
     const { path, at } = find(dataDir, markerOf(BODIES - 1));
     const bytes = readFileSync(path);
     // A record starts with the marker that is part of the file's name (src/queue/journal-record.ts).
@@ -135,10 +137,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
   });
 
   it('keeps the whole when the end is overwritten by something else', async () => {
-    const dataDir = makeDataDir();
-    const filling = await startIdle(dataDir);
-    await sendAll(filling);
-    await filling.kill();
+    const dataDir = makeFilledDir();
     const { path } = find(dataDir, markerOf(BODIES - 1));
     const rubbish = Buffer.from('what a broken disk may give back '.repeat(200));
     appendFileSync(path, rubbish);
@@ -150,10 +149,7 @@ describe('a restart with a damaged journal', { concurrency: false }, () => {
   });
 
   it('keeps the rest of a batch that was being inserted when one of its records is corrupt', async () => {
-    const dataDir = makeDataDir();
-    const filling = await startIdle(dataDir);
-    await sendAll(filling);
-    await filling.kill();
+    const dataDir = makeFilledDir();
     // Batches are planned, then it dies; and once more after an insert that nobody heard of.
     for (const step of ['batch-planned:3', 'insert-finished:1']) {
       await start(dataDir, { FAILPOINT: step }).then(

@@ -4,17 +4,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Failpoint } from '../src/failpoints.js';
 import type { SignalBalance } from '../src/ledger/ledger-balance.js';
 import { SIGNALS, type Signal } from '../src/signal.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, queryStore, TABLES } from './support/engine.js';
 import { call, getJson } from './support/http.js';
 import { ITEMS, requestOf } from './support/items.js';
 import { encode, sendOtlp } from './support/otlp-client.js';
 import { REJECTED_ITEMS } from './support/rejected-items.js';
+import { rounds } from './support/rounds.js';
 import { Random } from './support/seed.js';
 import { makeDataDir, Server, StartFailed } from './support/server.js';
 import { makeTenant, type TestTenant } from './support/tenant.js';
 import { until } from './support/until.js';
 
-const RANDOM_KILLS = 3;
+const RANDOM_KILLS = rounds(3);
 const MAX_SENDING_MS = 600;
 const MAX_UNTIL_FAILPOINT_MS = 10_000;
 /** Where a batch can be in two places, or a rejected item in none. */
@@ -157,9 +158,11 @@ describe('The ledger', { concurrency: false }, () => {
 
   it('the store holds as many rows of each tenant as the ledger says', async () => {
     await server.stop();
-    for (const signal of SIGNALS) {
-      const sql = `SELECT tenant_id, count() AS items FROM ${TABLES[signal]} GROUP BY tenant_id`;
-      const rows = await queryStore<{ tenant_id: string; items: number }>(dataDir, sql);
+    const answers = await queryEachSignal<{ tenant_id: string; items: number }>(
+      dataDir,
+      (signal) => `SELECT tenant_id, count() AS items FROM ${TABLES[signal]} GROUP BY tenant_id`,
+    );
+    for (const [signal, rows] of answers) {
       const expected = tenants.map((tenant) => [
         tenant.tenantId,
         sumOf(bodies, tenant, signal, ({ good }) => good),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { SIGNALS } from '../src/signal.js';
-import { queryStore } from './support/engine.js';
+import { queryEachSignal, TABLES } from './support/engine.js';
 import { call, getJson } from './support/http.js';
 import { ITEMS, logRecord, requestOf, span } from './support/items.js';
 import {
@@ -254,15 +254,12 @@ describe('OTLP/HTTP answers', { concurrency: false }, () => {
   it('stored what was accepted, and nothing of what was refused', async () => {
     await server.drained();
     await server.stop();
-    for (const [signal, table] of [
-      ['traces', 'telemetry_traces'],
-      ['logs', 'telemetry_logs'],
-      ['metrics', 'telemetry_metrics'],
-    ]) {
-      const rows = await queryStore<{ marker: string; rows: number }>(
-        dataDir,
-        `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${table} GROUP BY marker ORDER BY marker`,
-      );
+    const answers = await queryEachSignal<{ marker: string; rows: number }>(
+      dataDir,
+      (signal) =>
+        `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${TABLES[signal]} GROUP BY marker ORDER BY marker`,
+    );
+    for (const [signal, rows] of answers) {
       const good = rows.filter(({ marker }) => /^(good|lenient)-/.test(marker));
       assert.equal(good.length, 16 + (signal === 'logs' ? 6 : 0), signal);
       assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Signal } from '../src/signal.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, queryStore, TABLES } from './support/engine.js';
 import { getJson } from './support/http.js';
 import { attribute, ITEMS, logRecord, nowNs, point, requestOf, span } from './support/items.js';
 import { nestedBody } from './support/nested.js';
@@ -212,11 +212,12 @@ describe('OTLP items', { concurrency: false }, () => {
     await server.drained();
     await server.stop();
     const stored = new Map<string, number>();
-    for (const signal of ['traces', 'logs', 'metrics'] as const) {
-      const rows = await queryStore<{ marker: string; rows: number }>(
-        dataDir,
+    const answers = await queryEachSignal<{ marker: string; rows: number }>(
+      dataDir,
+      (signal) =>
         `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${TABLES[signal]} GROUP BY marker`,
-      );
+    );
+    for (const [signal, rows] of answers) {
       for (const { marker, rows: count } of rows) stored.set(`${signal} ${marker}`, count);
     }
     for (const [marker, { signal, rows }] of expected) {

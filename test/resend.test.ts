@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { SIGNALS } from '../src/signal.js';
-import { queryStore, TABLES } from './support/engine.js';
+import { queryEachSignal, TABLES } from './support/engine.js';
 import { ITEMS, requestOf } from './support/items.js';
 import { ENCODINGS, encode, portsOf, readSuccess, sendOtlp } from './support/otlp-client.js';
 import { makeDataDir, Server } from './support/server.js';
@@ -123,11 +123,12 @@ describe('a body that is sent again', { concurrency: false }, () => {
     await server.drained();
     await server.stop();
     const stored = new Map<string, number>();
-    for (const signal of SIGNALS) {
-      const found = await queryStore<{ marker: string; rows: number }>(
-        dataDir,
+    const answers = await queryEachSignal<{ marker: string; rows: number }>(
+      dataDir,
+      (signal) =>
         `SELECT attributes['test.marker'] AS marker, count() AS rows FROM ${TABLES[signal]} GROUP BY marker`,
-      );
+    );
+    for (const [signal, found] of answers) {
       for (const { marker, rows: count } of found) stored.set(`${signal} ${marker}`, count);
     }
     assert.deepEqual(new Map([...stored].sort()), new Map([...rows].sort()));

@@ -1,10 +1,34 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { getJson } from './support/http.js';
 import { makeDataDir, Program, Server, StartFailed } from './support/server.js';
+
+it('what was compiled last is what runs, in a few files or in many', () => {
+  const dist = makeDataDir();
+  const bin = join(dist, 'src', 'bin.cjs');
+  const write = (name: string, text: string, second: number) => {
+    mkdirSync(dirname(join(dist, name)), { recursive: true });
+    writeFileSync(join(dist, name), text);
+    utimesSync(join(dist, name), second, second);
+  };
+  const printed = () => execFileSync(process.execPath, [bin], { encoding: 'utf8' }).trim();
+  write('src/bin.cjs', readFileSync(new URL('../src/bin.cjs', import.meta.url), 'utf8'), 1);
+  write('src/package.json', '{"type":"module"}', 1);
+  write('src/cli.js', "console.log('many')", 1);
+  write('.tsbuildinfo', '', 1);
+  assert.equal(printed(), 'many', 'there are no few');
+  write('program/package.json', '{"type":"module"}', 1);
+  write('program/cli.js', "console.log('few')", 2);
+  assert.equal(printed(), 'few');
+  write('.tsbuildinfo', '', 3);
+  assert.equal(printed(), 'many', 'the few are older');
+  rmSync(join(dist, '.tsbuildinfo'));
+  assert.equal(printed(), 'few', 'an installed package was not compiled here');
+});
 
 describe('start and stop', { concurrency: false }, () => {
   const dataDir = makeDataDir();

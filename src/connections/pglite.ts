@@ -57,7 +57,7 @@ async function removeDrafts(directory: string): Promise<void> {
 }
 
 /**
- * Runs initdb in a child process, into a directory of its own that gets its name only when it is complete: the child of a
+ * Makes a data directory in a child process (`pglite-init.ts`), in a directory of its own that gets its name only when it is complete: the child of a
  * start that was killed goes on for a while, and must not meet this one's.
  */
 async function initialise(directory: string): Promise<void> {

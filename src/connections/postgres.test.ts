@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { StartupError } from '../errors.js';
 import { openPostgres } from './postgres.js';
 import { postgresContract } from './postgres.suite.js';
@@ -62,6 +63,22 @@ describe('the embedded PostgreSQL', () => {
     await postgres.close();
     // A commit may have been stored without its acknowledgement having been heard, in every round.
     assert.ok(n >= acknowledged && n <= acknowledged + 3, `${n} rows, ${acknowledged} acknowledged`);
+  });
+
+  it('is made from the archive of what initdb makes as initdb makes it', async () => {
+    const script = fileURLToPath(new URL('./pglite-init.js', import.meta.url));
+    const initialise = (...args: string[]) => promisify(execFile)(process.execPath, [script, ...args]);
+    const archive = join(folder, 'archive.gz');
+    await initialise('--archive', archive);
+    const directory = join(folder, 'unpacked', 'postgres');
+    mkdirSync(directory, { recursive: true });
+    await initialise(directory, archive);
+    assert.equal(statSync(join(directory, 'global', 'pg_control')).mode & 0o777, 0o600);
+    const postgres = await openEmbedded('unpacked');
+    await postgres.query('CREATE TABLE numbers AS SELECT generate_series(1, 3) AS n');
+    assert.deepEqual(await postgres.query('SELECT sum(n)::integer AS n FROM numbers'), [{ n: 6 }]);
+    assert.deepEqual(await postgres.query('SHOW wal_segment_size'), [{ wal_segment_size: '1MB' }]);
+    await postgres.close();
   });
 
   it('says which directory it cannot open', async () => {
