@@ -150,6 +150,51 @@ describe('Alerts in the program', { concurrency: false }, () => {
     await server.stop();
   });
 
+  it('name their channels in files, which are understood wherever channels have these names', async () => {
+    const dataDir = makeDataDir();
+    const server = await Server.start(dataDir, SETTINGS);
+    const folder = join(dataDir, 'rules');
+    const alerts = async (...args: string[]) => {
+      const program = new Program(['alerts', ...args], { DATA_DIR: dataDir });
+      const { code } = await program.exited;
+      return { code, stderr: program.stderr };
+    };
+    const id = await makeRule(server, 'on call');
+    const channelsOf = async () =>
+      (await succeed<{ channels: string[] }>(server, 'GET', `alerts/rules/${id}`, bearer(server.key)))
+        .channels;
+    const [channel] = await channelsOf();
+    assert.equal((await alerts('export', folder)).code, 0);
+    const file = join(folder, 'on-call.yaml');
+    const yaml = readFileSync(file, 'utf8');
+    assert.match(yaml, /^channels:\n {2}- on call$/m);
+    assert.ok(!yaml.includes(channel));
+    const naming = (name: string) => writeFileSync(file, yaml.replace('- on call', `- ${name}`));
+    for (const name of ['ON call', channel]) {
+      await succeed(server, 'PATCH', `alerts/rules/${id}`, bearer(server.key), { channels: [] });
+      naming(name);
+      const imported = await alerts('import', file);
+      assert.equal(imported.code, 0, imported.stderr);
+      assert.deepEqual(await channelsOf(), [channel]);
+    }
+    naming('nobody');
+    for (const verb of ['import', 'test']) {
+      const { code, stderr } = await alerts(verb, file);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /on-call\.yaml: channels: there is no notification channel "nobody" here\. There are: "on call"\./,
+      );
+    }
+    const confusing = { name: channel, kind: 'webhook', settings: { url: receiver.url() } };
+    await succeed(server, 'POST', 'notification-channels', bearer(server.key), confusing);
+    naming(channel);
+    const { code, stderr } = await alerts('import', file);
+    assert.equal(code, 1);
+    assert.match(stderr, /is the id of one channel and the name of another/);
+    await server.stop();
+  });
+
   for (const step of ['alert-written', 'alert-committed'] as const)
     it(`killed at ${step}, make one incident, told under one id`, async () => {
       const dataDir = makeDataDir();

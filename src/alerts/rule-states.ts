@@ -125,10 +125,11 @@ export async function writeStates(
   written: readonly Written[],
 ): Promise<boolean[]> {
   const rows = written.map(({ rule, evaluation }, n) => ({ n, ...stateRow(rule, evaluation) }));
+  // The limit is for the planner alone: it takes a list for 100 rows, and would rather read the whole table than look so many up.
   const done = await source.query<{ n: number }[]>(
     `WITH given AS (
        SELECT * FROM jsonb_to_recordset($1::jsonb) AS given (n integer, rule_id uuid, version bigint, tick bigint, groups jsonb,
-         status text, firing integer, pending integer, error text, failing_ms bigint, failure_told boolean)),
+         status text, firing integer, pending integer, error text, failing_ms bigint, failure_told boolean) LIMIT $2),
      written AS (
        UPDATE alert_rule_states AS states SET tick = given.tick, version = given.version + 1, groups = given.groups,
          status = given.status, firing = given.firing, pending = given.pending, error = given.error, failing_ms = given.failing_ms,
@@ -136,7 +137,7 @@ export async function writeStates(
        FROM given WHERE states.rule_id = given.rule_id AND states.version = given.version AND states.tick < given.tick
        RETURNING given.n)
      SELECT n FROM written`,
-    [JSON.stringify(rows)],
+    [JSON.stringify(rows), rows.length],
   );
   const numbers = new Set(done.map(({ n }) => n));
   return written.map((_, n) => numbers.has(n));

@@ -85,7 +85,10 @@ export class AlertScheduler {
 
   /** Whether the queue does not keep up; what is not added now is made up for by the last tick of each rule. */
   private async isBehind(): Promise<boolean> {
-    const { lagMs, isPaused } = await this.queues.stats(ALERT_EVALUATION.name);
+    // A queue that is away is told of where jobs are added.
+    const stats = await this.queues.stats(ALERT_EVALUATION.name).catch(() => undefined);
+    if (!stats) return false;
+    const { lagMs, isPaused } = stats;
     const isBehind = lagMs > MAX_LAG_MS;
     if (isBehind && !isPaused && !this.isHeldBack)
       this.log.warn(
