@@ -30,10 +30,12 @@ describe('The figures of alerting', () => {
       assert.ok(text.includes(`telemetryflow_alert_incidents_open{severity="${severity}"} 1\n`), text);
   });
 
-  it('are missing while the database is away, and not 0', async () => {
-    const registry = new Registry();
-    registerAlertMetrics(registry, { query: () => Promise.reject(new Error('away')) });
-    assert.doesNotMatch(await registry.metrics(), /^telemetryflow_alert/m);
+  it('are missing while the database is away or does not answer, and not 0', async () => {
+    for (const answer of [Promise.reject(new Error('away')), new Promise<never>(() => undefined)]) {
+      const registry = new Registry();
+      registerAlertMetrics(registry, { query: () => answer });
+      assert.doesNotMatch(await registry.metrics(), /^telemetryflow_alert/m);
+    }
   });
 
   it('are what became of each evaluation, and how late it was', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { DataSource } from 'typeorm';
 import type { Evaluated } from './evaluator.js';
@@ -6,6 +7,8 @@ const EVALUATION_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
 const LAG_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
 /** Several scrapers cost no more than one. */
 const KEPT_MS = 10_000;
+/** The other figures are not kept waiting for a database that does not answer. */
+const MAX_WAIT_MS = 2000;
 
 /** What this process evaluates. */
 export class EvaluationMetrics {
@@ -93,7 +96,7 @@ function registerCounts(
     const nowMs = performance.now();
     if (!kept || nowMs - kept.atMs > KEPT_MS)
       kept = { atMs: nowMs, counts: source.query<Count[]>(sql).catch(() => undefined) };
-    return kept.counts;
+    return Promise.race([kept.counts, sleep(MAX_WAIT_MS, undefined, { ref: false })]);
   };
   new Gauge({
     name,
