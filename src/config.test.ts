@@ -17,6 +17,22 @@ describe('Settings', () => {
     assert.ok(Object.isFrozen(loadConfig({})));
   });
 
+  it('take where the program is reached as what paths are added to', () => {
+    const of = (PUBLIC_URL: string) => loadConfig({ PUBLIC_URL }).PUBLIC_URL;
+    assert.equal(loadConfig({}).PUBLIC_URL, undefined);
+    assert.equal(of('https://tf.example'), 'https://tf.example');
+    assert.equal(of('https://tf.example:8443/'), 'https://tf.example:8443');
+    assert.equal(of('http://tf.example/watch/'), 'http://tf.example/watch');
+    for (const wrong of [
+      'tf.example',
+      'ftp://tf.example',
+      'https://me@tf.example',
+      'https://tf.example/?a=b',
+      'javascript:alert(1)',
+    ])
+      assert.throws(() => of(wrong), /PUBLIC_URL=.*: expected an address such as https:/, wrong);
+  });
+
   it('take sizes with units', () => {
     assert.equal(loadConfig({ MEMORY_LIMIT: '1.5G' }).MEMORY_LIMIT, 1.5 * 1024 ** 3);
     assert.equal(loadConfig({ MAX_BODY_BYTES: '4096' }).MAX_BODY_BYTES, 4096);

@@ -16,6 +16,7 @@ type Optional =
   | 'DISK_LIMIT'
   | 'REDIS_URL'
   | 'JWT_SECRET'
+  | 'PUBLIC_URL'
   | 'SECRET_KEY'
   | 'SECRET_KEY_PREVIOUS'
   | 'FAILPOINT';

@@ -55,3 +55,17 @@ export const url = (...schemes: string[]) =>
   z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol), {
     message: `a URL starting with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`,
   });
+
+const MAX_BASE_URL = 500;
+/** What paths are added to: without a slash at its end. */
+export const baseUrl = z.string().transform((text, context) => {
+  const given = URL.canParse(text) ? new URL(text) : undefined;
+  const isWeb = given?.protocol === 'http:' || given?.protocol === 'https:';
+  if (given && isWeb && text.length <= MAX_BASE_URL && !/[?#@]/.test(text))
+    return given.href.replace(/\/+$/, '');
+  context.addIssue({
+    code: 'custom',
+    message: 'an address such as https://telemetry.example, or with a path',
+  });
+  return z.NEVER;
+});

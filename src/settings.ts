@@ -1,7 +1,17 @@
 import { z } from 'zod';
 import { QUEUE_SETTINGS } from './queue-numbers.js';
 import { RETENTION_SETTINGS } from './retention.js';
-import { bytes, integer, limit, milliseconds, networks, origins, port, url } from './setting-types.js';
+import {
+  baseUrl,
+  bytes,
+  integer,
+  limit,
+  milliseconds,
+  networks,
+  origins,
+  port,
+  url,
+} from './setting-types.js';
 
 export const ROLES = ['api', 'worker', 'scheduler'] as const;
 export type Role = (typeof ROLES)[number];
@@ -107,6 +117,11 @@ export const SETTINGS = {
     schema: longSecret,
     meaning: 'the SECRET_KEY before: what it encrypted is encrypted anew at the start',
     secret: true,
+  },
+  PUBLIC_URL: {
+    schema: baseUrl,
+    meaning:
+      'where others reach PORT, such as https://telemetry.example; notifications link there; unset: no links',
   },
   NOTIFY_ALLOW_NETWORKS: {
     schema: networks,

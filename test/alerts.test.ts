@@ -15,7 +15,7 @@ interface Notice {
   id: string;
   kind: string;
   rule: { name: string };
-  incidents: { id: string; value: number | null; labels: Record<string, string> }[];
+  incidents: { id: string; url?: string; value: number | null; labels: Record<string, string> }[];
 }
 interface Incident {
   id: string;
@@ -94,7 +94,7 @@ const incidentsOf = async (server: Server, ruleId: string) =>
 
 describe('Alerts in the program', { concurrency: false }, () => {
   it('are told when the data breaks their rule, and when it is fine again', async () => {
-    const server = await Server.start(makeDataDir(), SETTINGS);
+    const server = await Server.start(makeDataDir(), { ...SETTINGS, PUBLIC_URL: 'https://tf.example/' });
     await makeRule(server, 'depth', { group_by: ['service_name'] });
     send(server, 'depth', 5);
     await sleep(1000);
@@ -108,6 +108,9 @@ describe('Alerts in the program', { concurrency: false }, () => {
     assert.equal(firing.kind, 'firing');
     assert.equal(firing.incidents[0].value, 15);
     assert.deepEqual(firing.incidents[0].labels, { service_name: 'shop' });
+    const path = `/api/v1/alerts/incidents/${firing.incidents[0].id}`;
+    assert.equal(firing.incidents[0].url, `https://tf.example${path}`);
+    await succeed(server, 'GET', path.replace('/api/v1/', ''), bearer(server.key));
     send(server, 'depth', 5);
     const resolved = await wait('it is told that it is over', () => notices('depth')[1]);
     console.log(
@@ -116,6 +119,13 @@ describe('Alerts in the program', { concurrency: false }, () => {
     assert.equal(resolved.kind, 'resolved');
     assert.equal(resolved.incidents[0].id, firing.incidents[0].id);
     send(server, 'depth', undefined);
+    const figures = await wait('both messages are counted', async () => {
+      const text = await (await fetch(`${server.api}/metrics`)).text();
+      return text.includes('deliveries_total{kind="webhook",result="sent"} 2\n') ? text : undefined;
+    });
+    assert.match(figures, /^telemetryflow_alert_rules\{state="ok"\} 1$/m);
+    assert.match(figures, /^telemetryflow_alert_incidents_open\{severity="warning"\} 0$/m);
+    assert.match(figures, /^telemetryflow_alert_evaluations_total\{result="evaluated"\} \d+$/m);
     await server.stop();
   });
 
@@ -147,6 +157,51 @@ describe('Alerts in the program', { concurrency: false }, () => {
     const wrong = await run('test', other);
     assert.equal(wrong.code, 1);
     assert.match(wrong.stderr, /warnings/);
+    await server.stop();
+  });
+
+  it('name their channels in files, which are understood wherever channels have these names', async () => {
+    const dataDir = makeDataDir();
+    const server = await Server.start(dataDir, SETTINGS);
+    const folder = join(dataDir, 'rules');
+    const alerts = async (...args: string[]) => {
+      const program = new Program(['alerts', ...args], { DATA_DIR: dataDir });
+      const { code } = await program.exited;
+      return { code, stderr: program.stderr };
+    };
+    const id = await makeRule(server, 'on call');
+    const channelsOf = async () =>
+      (await succeed<{ channels: string[] }>(server, 'GET', `alerts/rules/${id}`, bearer(server.key)))
+        .channels;
+    const [channel] = await channelsOf();
+    assert.equal((await alerts('export', folder)).code, 0);
+    const file = join(folder, 'on-call.yaml');
+    const yaml = readFileSync(file, 'utf8');
+    assert.match(yaml, /^channels:\n {2}- on call$/m);
+    assert.ok(!yaml.includes(channel));
+    const naming = (name: string) => writeFileSync(file, yaml.replace('- on call', `- ${name}`));
+    for (const name of ['ON call', channel]) {
+      await succeed(server, 'PATCH', `alerts/rules/${id}`, bearer(server.key), { channels: [] });
+      naming(name);
+      const imported = await alerts('import', file);
+      assert.equal(imported.code, 0, imported.stderr);
+      assert.deepEqual(await channelsOf(), [channel]);
+    }
+    naming('nobody');
+    for (const verb of ['import', 'test']) {
+      const { code, stderr } = await alerts(verb, file);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /on-call\.yaml: channels: there is no notification channel "nobody" here\. There are: "on call"\./,
+      );
+    }
+    const confusing = { name: channel, kind: 'webhook', settings: { url: receiver.url() } };
+    await succeed(server, 'POST', 'notification-channels', bearer(server.key), confusing);
+    naming(channel);
+    const { code, stderr } = await alerts('import', file);
+    assert.equal(code, 1);
+    assert.match(stderr, /is the id of one channel and the name of another/);
     await server.stop();
   });
 

@@ -12,7 +12,7 @@ const LAYERS = [
   ['monitoring'],
   ['threads'],
   ['answers'],
-  ['series', 'figures'],
+  ['series', 'figures', 'alert-states'],
   ['ledger'],
   ['store'],
   ['redis-queue', 'jobs', 'disk-jobs'],

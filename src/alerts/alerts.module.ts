@@ -1,5 +1,6 @@
 import { Inject, Module, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config.js';
 import { ClickHouse } from '../connections/clickhouse.js';
@@ -7,6 +8,7 @@ import { ALERT_EVALUATION } from '../jobs/declared.js';
 import { JobHandlers } from '../jobs/job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from '../jobs/job-queue.js';
 import { LOGGER } from '../log.js';
+import { EvaluationMetrics, registerAlertMetrics } from './alert-metrics.js';
 import { Evaluator } from './evaluator.js';
 import { IncidentsController } from './incidents.controller.js';
 import { Measuring } from './measure.js';
@@ -41,13 +43,20 @@ export class AlertsModule implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     @Inject(AlertScheduler) private readonly scheduler: AlertScheduler,
     @Inject(CONFIG) private readonly config: Config,
+    @Inject(DataSource) private readonly source: DataSource,
+    @Inject(Registry) private readonly registry: Registry,
     @Inject(Evaluator) evaluator: Evaluator,
     @Inject(JobHandlers) handlers: JobHandlers,
   ) {
-    handlers.register(ALERT_EVALUATION, (job) => evaluator.evaluate(job, Date.now()));
+    const metrics = new EvaluationMetrics(registry);
+    handlers.register(ALERT_EVALUATION, (job) =>
+      metrics.observe(job.payload.tick, () => evaluator.evaluate(job, Date.now())),
+    );
   }
 
   onApplicationBootstrap(): void {
+    // What all processes share is told by those that answer for it.
+    if (this.config.TF_ROLES.has('api')) registerAlertMetrics(this.registry, this.source);
     if (this.config.TF_ROLES.has('scheduler')) this.scheduler.start();
   }
 

@@ -1,11 +1,11 @@
 import { z } from 'zod';
+import type { Matcher } from '../alert-states/silences.js';
+import { LEVELS } from '../alert-states/transition.js';
 import { about, oneOf, PRINTABLE, pageFields, plain, text, timeFields } from '../http/request.schema.js';
 import type { NoticeOutcome } from '../notices/deliveries.js';
 import { NOTICE_KINDS } from '../notices/notice.js';
 import type { Backtest } from './backtest.js';
 import { type RuleDefinition, ruleBody } from './rule.schema.js';
-import type { Matcher } from './silences.js';
-import { LEVELS } from './transition.js';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const uuid = text((given) => (UUID.test(given) ? given.toLowerCase() : undefined), 'an id');

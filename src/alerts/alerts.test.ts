@@ -216,15 +216,58 @@ describe('The evaluation of a rule', () => {
     }
   });
 
-  it('is not made long after its tick', async () => {
+  it('is made at the newest tick when its job has waited for too long', async () => {
+    await alerts.gauge('late', [
+      [0, 15],
+      [3, 5],
+    ]);
     const rule = await alerts.makeRule('late');
     const { organizationId, workspaceId, tenantId } = alerts.scope;
     const ids = { organization_id: organizationId, workspace_id: workspaceId, tenant_id: tenantId };
     const payload = { ...ids, rule_id: rule, tick: alerts.tickAfter(0) };
     const { signal } = new AbortController();
     const evaluate = (nowMs: number) => alerts.evaluator.evaluate({ payload, attempt: 1, signal }, nowMs);
-    assert.deepEqual(await evaluate(payload.tick + 2 * MINUTE + 1), { skipped: 'late' });
-    assert.deepEqual(await evaluate(payload.tick + 2 * MINUTE), { status: 'evaluated', groups: 1, told: 0 });
+    // Three intervals later it fires no longer.
+    assert.deepEqual(await evaluate(alerts.tickAfter(3) + 1000), { status: 'evaluated', groups: 1, told: 0 });
+    assert.deepEqual(await alerts.evaluate(rule, 3), { skipped: 'done' });
+    const other = await alerts.makeRule('late');
+    payload.rule_id = other;
+    // Two are not too long.
+    assert.deepEqual(await evaluate(alerts.tickAfter(2)), { status: 'evaluated', groups: 1, told: 1 });
+    assert.deepEqual(await alerts.incidents(rule), []);
+  });
+
+  it('by many at once is that of each by itself', async () => {
+    await alerts.gauge('many', [
+      [0, 15],
+      [1, 5],
+    ]);
+    const rules: string[] = [];
+    for (let i = 0; i < 30; i++) rules.push(await alerts.makeRule('many', { warning: i }));
+    const evaluate = (minute: number) => Promise.all(rules.map((rule) => alerts.evaluate(rule, minute)));
+    // One of another tenant is none of theirs, in whatever company.
+    const elsewhere = alerts.evaluator.evaluate(
+      {
+        payload: {
+          ...{ organization_id: randomUUID(), workspace_id: randomUUID(), tenant_id: randomUUID() },
+          ...{ rule_id: rules[0], tick: alerts.tickAfter(0) },
+        },
+        ...{ attempt: 1, signal: new AbortController().signal },
+      },
+      alerts.tickAfter(0),
+    );
+    const told = (await evaluate(0)).map((result) => 'told' in result && result.told);
+    assert.deepEqual(
+      told,
+      rules.map((_, i) => Number(15 > i)),
+    );
+    assert.deepEqual(await elsewhere, { skipped: 'not there' });
+    await evaluate(1);
+    for (const [i, rule] of rules.entries()) assert.equal(await statusOf(rule), 5 > i ? 'firing' : 'ok');
+    assert.deepEqual(
+      await evaluate(1),
+      rules.map(() => ({ skipped: 'done' })),
+    );
   });
 
   it('asks once for rules that ask the same', async () => {

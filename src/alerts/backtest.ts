@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { type GroupNews, type GroupRecord, newsOf } from '../alert-states/news.js';
+import { levelOf, phaseOf } from '../alert-states/transition.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { keptGroups, tellRulesOf } from './evaluator.js';
 import { labelsOf, type Measured, type Measuring, measuredOf } from './measure.js';
-import { type GroupNews, type GroupRecord, newsOf } from './news.js';
 import { conditionOf, durationMs, type RuleDefinition } from './rule.schema.js';
-import { levelOf, phaseOf } from './transition.js';
 
 /** What a rule would have done. */
 export interface Backtest {

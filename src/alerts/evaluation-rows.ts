@@ -1,74 +1,19 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { endedByHand, type GroupNews } from '../alert-states/news.js';
+import type { Matcher, Silence } from '../alert-states/silences.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
 import { addDeliveries } from '../notices/deliveries.js';
 import type { Notice } from '../notices/notice.js';
 import { addEvents, numberIncidents, toldEvents, writeIncidents } from './incident-rows.js';
-import { endedByHand, type GroupNews, type GroupRecord } from './news.js';
 import { noticesOf, type Place } from './notice-of.js';
-import type { RuleDefinition } from './rule.schema.js';
-import type { Matcher, Silence } from './silences.js';
-import { type Health, phaseOf } from './transition.js';
-
-/** A rule and how it stood after its last evaluation. */
-export interface LoadedRule {
-  id: string;
-  enabled: boolean;
-  paused: boolean;
-  definition: RuleDefinition;
-  /** 0: it was never evaluated. */
-  tickMs: number;
-  version: number;
-  groups: Map<string, GroupRecord>;
-  health: Health;
-}
-
-interface Row {
-  enabled: boolean;
-  paused: boolean;
-  definition: RuleDefinition;
-  tick: string;
-  version: string;
-  groups: Record<string, GroupRecord>;
-  failing_ms: string | null;
-  failure_told: boolean;
-}
-
-/** @param forChange nobody else writes its state until the transaction ends */
-export async function loadRule(
-  scope: Scope,
-  source: DataSource | EntityManager,
-  ruleId: string,
-  forChange = false,
-): Promise<LoadedRule | undefined> {
-  const [row] = await source.query<Row[]>(
-    `SELECT enabled, paused, definition, tick, version, groups, failing_ms, failure_told
-     FROM alert_rules JOIN alert_rule_states ON rule_id = id WHERE id = $2 AND tenant_id = $1
-     ${forChange ? 'FOR UPDATE' : ''}`,
-    [scope.tenantId, ruleId],
-  );
-  if (!row) return undefined;
-  const failingMs = row.failing_ms === null ? null : Number(row.failing_ms);
-  return {
-    id: ruleId,
-    ...{ enabled: row.enabled, paused: row.paused, definition: row.definition },
-    ...{ tickMs: Number(row.tick), version: Number(row.version) },
-    groups: new Map(Object.entries(row.groups)),
-    health: { failingMs, told: row.failure_told },
-  };
-}
-
-/** What an evaluation found. */
-export interface Evaluation {
-  tickMs: number;
-  /** Groups to remember. */
-  groups: ReadonlyMap<string, GroupRecord>;
-  news: readonly GroupNews[];
-  health: Health;
-  error: string | undefined;
-  /** Made within the transaction, when the incidents have their numbers. */
-  notices: (manager: EntityManager) => Promise<Notice[]>;
-}
+import {
+  type Evaluation,
+  type LoadedRule,
+  type RuleStates,
+  writeGroups,
+  writeStates,
+} from './rule-states.js';
 
 /**
  * Writes an evaluation: state, incidents, their timelines and what is to be told, all or nothing.
@@ -78,64 +23,28 @@ export interface Evaluation {
 export async function writeEvaluation(
   scope: Scope,
   source: DataSource,
+  states: RuleStates,
   rule: LoadedRule,
   evaluation: Evaluation,
 ): Promise<string[] | undefined> {
   const isQuiet = evaluation.news.every(({ after, change }) => !change && after.incidentId === null);
   const healthChanged = rule.health.told !== evaluation.health.told;
   // Most evaluations change no more than one row.
-  if (isQuiet && !healthChanged) return (await writeState(source, rule, evaluation)) ? [] : undefined;
+  if (isQuiet && !healthChanged) return (await states.write(rule, evaluation)) ? [] : undefined;
   return source.transaction(async (manager) => {
     const sql = 'SELECT 1 FROM alert_rule_states WHERE rule_id = $1 AND version = $2 FOR UPDATE';
     if ((await manager.query<unknown[]>(sql, [rule.id, rule.version])).length === 0) return undefined;
     await numberIncidents(scope, manager, evaluation.news);
     await writeIncidents(scope, manager, rule, evaluation.news, evaluation.tickMs);
     const deliveryIds = await deliver(scope, manager, rule, await evaluation.notices(manager));
-    await writeState(manager, rule, evaluation);
+    await writeStates(manager, [{ rule, evaluation }]);
     reach('alert-written');
     return deliveryIds;
   });
 }
 
-/** @returns whether the state was still the one that was loaded */
-async function writeState(
-  source: DataSource | EntityManager,
-  { id, version }: LoadedRule,
-  { tickMs, groups, health, error }: Evaluation,
-): Promise<boolean> {
-  const phases = [...groups.values()].map(phaseOf);
-  const firing = phases.filter((phase) => phase === 'firing').length;
-  const pending = phases.filter((phase) => phase === 'pending').length;
-  const status = error !== undefined ? 'error' : firing > 0 ? 'firing' : pending > 0 ? 'pending' : 'ok';
-  const [written] = await source.query<{ done: number }[]>(
-    `WITH written AS (
-       UPDATE alert_rule_states SET tick = $3, version = version + 1, groups = $4, status = $5, firing = $6, pending = $7, error = $8,
-         failing_ms = $9, failure_told = $10, evaluated_at = now()
-       WHERE rule_id = $1 AND version = $2 AND tick < $3 RETURNING 1)
-     SELECT count(*)::integer AS done FROM written`,
-    [
-      ...[id, version, tickMs, JSON.stringify(Object.fromEntries(groups)), status, firing, pending],
-      ...[error ?? null, health.failingMs, health.told],
-    ],
-  );
-  return written.done === 1;
-}
-
-/** Writes the groups of a rule whose state the transaction holds (`loadRule` for a change). */
-export async function writeGroups(
-  manager: EntityManager,
-  ruleId: string,
-  groups: ReadonlyMap<string, GroupRecord>,
-): Promise<void> {
-  const firing = [...groups.values()].filter((record) => phaseOf(record) === 'firing').length;
-  await manager.query(
-    `UPDATE alert_rule_states SET version = version + 1, groups = $2, firing = $3 WHERE rule_id = $1`,
-    [ruleId, JSON.stringify(Object.fromEntries(groups)), firing],
-  );
-}
-
 /**
- * Ends incidents by hand, within the change that holds the rule (`loadRule`), and tells those who were told of them.
+ * Ends incidents by hand, within the change that holds the rule (`loadForChange`), and tells those who were told of them.
  *
  * @param keys of groups; undefined: all of the rule
  * @param by `rule`, or the id of the user or key

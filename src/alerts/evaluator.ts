@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { DataSource, EntityManager } from 'typeorm';
+import { type GroupNews, type GroupRecord, isWorthKeeping, newsOf } from '../alert-states/news.js';
+import { type Silenced, silencedBy } from '../alert-states/silences.js';
+import { nextHealth } from '../alert-states/transition.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
@@ -8,24 +11,15 @@ import { NOTIFICATION } from '../jobs/declared.js';
 import type { JobQueues, RunningJob } from '../jobs/job-queue.js';
 import { firstJobs } from '../notices/deliveries.js';
 import type { Notice } from '../notices/notice.js';
-import {
-  type Evaluation,
-  type LoadedRule,
-  loadRule,
-  placeOf,
-  readSilences,
-  writeEvaluation,
-} from './evaluation-rows.js';
+import { placeOf, readSilences, writeEvaluation } from './evaluation-rows.js';
 import { type Measured, type Measuring, measuredOf } from './measure.js';
-import { type GroupNews, type GroupRecord, isWorthKeeping, newsOf } from './news.js';
 import { failureNotice, noticesOf, silenceLabels } from './notice-of.js';
 import { conditionOf, durationMs, type RuleDefinition } from './rule.schema.js';
-import { type Silenced, silencedBy } from './silences.js';
-import { nextHealth } from './transition.js';
+import { type Evaluation, type LoadedRule, RuleStates } from './rule-states.js';
 
 /** What an evaluation's job leaves behind. */
 export type Evaluated =
-  | { skipped: 'not there' | 'off' | 'done' | 'late' }
+  | { skipped: 'not there' | 'off' | 'done' }
   | { status: 'evaluated' | 'failed'; groups: number; told: number };
 
 export interface EvaluationPayload {
@@ -45,16 +39,22 @@ interface Parts {
   tries: number;
 }
 
-/** A tick this much older than the clock, or two intervals, is left to the one after it. */
+/** A tick this much older than the clock, or two intervals, gives way to the newest. */
 const MAX_LATE_MS = 60_000;
 const MAX_RACES = 3;
 
 /** Evaluates rules: measures, decides, and writes what follows. */
 export class Evaluator {
-  constructor(private readonly parts: Parts) {}
+  private readonly states: RuleStates;
+
+  constructor(private readonly parts: Parts) {
+    this.states = new RuleStates(parts.source);
+  }
 
   /**
-   * One rule at one tick. Doing it twice is doing it once, and a tick before the last one evaluated does nothing.
+   * One rule at one tick. Doing it twice is doing it once, and a tick before the last one evaluated does nothing. Where a job has
+   * waited for too long, its rule is evaluated at its newest tick in place of that one: were it left to the next job, a queue that
+   * is always late would never evaluate anything.
    *
    * @throws Error when the store or the database is away and there are tries left
    */
@@ -62,18 +62,17 @@ export class Evaluator {
     job: Pick<RunningJob<EvaluationPayload>, 'payload' | 'attempt' | 'signal'>,
     nowMs: number,
   ): Promise<Evaluated> {
-    const { organization_id, workspace_id, tenant_id, rule_id, tick } = job.payload;
+    const { organization_id, workspace_id, tenant_id, rule_id } = job.payload;
     const scope = { organizationId: organization_id, workspaceId: workspace_id, tenantId: tenant_id };
     for (let race = 1; ; race++) {
-      const rule = await loadRule(scope, this.parts.source, rule_id);
+      const rule = await this.states.load(scope, rule_id);
       if (!rule) return { skipped: 'not there' };
       if (!rule.enabled || rule.paused) return { skipped: 'off' };
+      const tick = timelyTick(job.payload.tick, durationMs(rule.definition.interval), nowMs);
       if (rule.tickMs >= tick) return { skipped: 'done' };
-      const latestMs = tick + Math.max(2 * durationMs(rule.definition.interval), MAX_LATE_MS);
-      if (nowMs > latestMs) return { skipped: 'late' };
       const result = await this.measure(scope, rule, tick, job);
       const evaluation = await this.follow(scope, rule, result, tick);
-      const deliveryIds = await writeEvaluation(scope, this.parts.source, rule, evaluation);
+      const deliveryIds = await writeEvaluation(scope, this.parts.source, this.states, rule, evaluation);
       if (deliveryIds) {
         reach('alert-committed');
         await addJobs(this.parts, deliveryIds);
@@ -144,6 +143,13 @@ export class Evaluator {
     };
     return { tickMs, groups: keptGroups(definition, news, tickMs), news, health, error, notices };
   }
+}
+
+/** The tick itself, or the newest when it is too late for it. */
+function timelyTick(tickMs: number, intervalMs: number, nowMs: number): number {
+  const lateMs = nowMs - tickMs;
+  if (lateMs <= Math.max(2 * intervalMs, MAX_LATE_MS)) return tickMs;
+  return tickMs + Math.floor(lateMs / intervalMs) * intervalMs;
 }
 
 /** Has deliveries sent whose transaction is over; where that fails the sweeper does it a minute later. */

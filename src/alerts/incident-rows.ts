@@ -1,11 +1,11 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import type { GroupNews, GroupRecord, IncidentChange } from '../alert-states/news.js';
+import { levelOf } from '../alert-states/transition.js';
 import type { Scope } from '../edge/scope.js';
 import type { Notice } from '../notices/notice.js';
 import { removeOldRows } from '../tenants/rows.js';
-import type { GroupNews, GroupRecord, IncidentChange } from './news.js';
 import { incidentLabels, summaryOf, thresholdOf } from './notice-of.js';
 import type { RuleDefinition } from './rule.schema.js';
-import { levelOf } from './transition.js';
 
 /** Values of a firing incident are written down no closer than this. */
 const NOTE_EVERY_MS = 60_000;

@@ -29,10 +29,11 @@ import {
   incidentsQuery,
   incidentWithTimeline,
 } from './alerts.schema.js';
-import { deliver, endIncidents, type LoadedRule, loadRule, placeOf, writeGroups } from './evaluation-rows.js';
+import { deliver, endIncidents, placeOf } from './evaluation-rows.js';
 import { addJobs } from './evaluator.js';
 import { addEvents } from './incident-rows.js';
 import { acknowledgedNotice } from './notice-of.js';
+import { type LoadedRule, loadForChange, writeGroups } from './rule-states.js';
 
 const STATE = `CASE WHEN resolved_at IS NOT NULL THEN 'resolved' WHEN acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE 'open' END`;
 const COLUMNS = `alert_incidents.id, number::double precision AS number, ${STATE} AS state, rule_id, rule_name, severity, labels, value, operator,
@@ -154,7 +155,7 @@ export class IncidentsController {
     const { incident, deliveryIds } = await this.changes.run(doing, async (manager, note) => {
       const { rule_id } = await readIncident(scope, manager, id);
       // The rule first, as an evaluation does: each may wait for the other, but not both.
-      const rule = await loadRule(scope, manager, rule_id, true);
+      const rule = await loadForChange(scope, manager, rule_id);
       const before = await readIncident(scope, manager, id);
       if (before.state === 'resolved') throw new AppError('CONFLICT', 'This incident is over already.');
       const ids = await work(manager, before, rule);

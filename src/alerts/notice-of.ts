@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import type { GroupNews, GroupRecord } from '../alert-states/news.js';
+import { type Level, levelOf } from '../alert-states/transition.js';
 import { MAX_INCIDENTS, type Notice, type NoticeIncident, type NoticeKind } from '../notices/notice.js';
 import { labelsOf } from './measure.js';
-import type { GroupNews, GroupRecord } from './news.js';
 import type { RuleDefinition } from './rule.schema.js';
-import { type Level, levelOf } from './transition.js';
 
 /** Where a rule is, with names for people. */
 export type Place = Pick<Notice, 'organization' | 'workspace' | 'tenant'>;

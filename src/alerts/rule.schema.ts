@@ -1,11 +1,11 @@
 import { z } from 'zod';
+import { type Condition, LEVELS, NO_DATA, OPERATORS } from '../alert-states/transition.js';
 import { AppError } from '../errors.js';
 import { MAX_TERMS, parseTerms } from '../figures/search-terms.js';
 import { SPAN_FIGURES } from '../figures/span-figures.js';
 import { nameField, PRINTABLE, parseBody } from '../http/request.schema.js';
 import { AGGREGATIONS } from '../series/aggregation.js';
 import { severityNumber } from '../store/logs.js';
-import { type Condition, LEVELS, NO_DATA, OPERATORS } from './transition.js';
 
 const UNIT_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 const DURATION = /^(\d{1,7})([smhdw])$/;

@@ -35,10 +35,11 @@ import {
   testRuleBody,
 } from './alerts.schema.js';
 import { backtest } from './backtest.js';
-import { endIncidents, loadRule, writeGroups } from './evaluation-rows.js';
+import { endIncidents } from './evaluation-rows.js';
 import { addJobs } from './evaluator.js';
 import { Measuring } from './measure.js';
 import { durationMs, parseRule, questionOf, type RuleDefinition, ruleBody } from './rule.schema.js';
+import { loadForChange, loadRule, writeGroups } from './rule-states.js';
 import { offsetOf } from './scheduler.js';
 
 const COLUMNS = `alert_rules.id, definition, created_by, alert_rules.created_at, updated_at,
@@ -127,7 +128,7 @@ export class AlertRulesController {
       );
     const { scope } = doing.principal;
     const { rule, deliveryIds } = await this.changes.run(doing, async (manager, note) => {
-      const before = await loadRule(scope, manager, id, true);
+      const before = await loadForChange(scope, manager, id);
       if (!before) throw notFound('alert rule');
       const definition = parseRule({ ...before.definition, ...body });
       await assertChannels(scope, manager, definition);
@@ -164,7 +165,7 @@ export class AlertRulesController {
     assertId('alert rule', id);
     const { scope } = doing.principal;
     const deliveryIds = await this.changes.run(doing, async (manager, note) => {
-      const before = await loadRule(scope, manager, id, true);
+      const before = await loadForChange(scope, manager, id);
       if (!before) throw notFound('alert rule');
       const ended = await endIncidents(scope, manager, before, undefined, 'rule', Date.now());
       await ask(manager, 'DELETE FROM alert_rules WHERE tenant_id = $1 AND id = $2', [scope.tenantId, id]);

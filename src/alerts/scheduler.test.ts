@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { SILENT } from '../../test/support/access-database.js';
 import { AlertsApp, MINUTE } from '../../test/support/alerts-app.js';
+import type { JobQueueStats } from '../jobs/job-queue.js';
 import type { EvaluationPayload } from './evaluator.js';
 import { AlertScheduler } from './scheduler.js';
 
@@ -20,6 +21,9 @@ interface Job {
 class Ids {
   readonly jobs = new Map<string, Job>();
   isAway = false;
+  lagMs = 0;
+
+  readonly stats = async () => ({ lagMs: this.lagMs, isPaused: false }) as JobQueueStats;
 
   readonly addAll = async (_: unknown, jobs: readonly unknown[]) => {
     if (this.isAway) throw new Error('the queue is away');
@@ -96,5 +100,20 @@ describe('The scheduler of alerts', () => {
     ids.isAway = false;
     await scheduler.look(alerts.startMs + 10_500);
     assert.equal(ids.ticksOf(rule).length, before + 1);
+  });
+
+  it('adds no more while the queue does not keep up, and then the last tick of each rule', async () => {
+    const rule = await alerts.makeRule('too many', { interval: '10s' });
+    const ids = new Ids();
+    const scheduler = schedulerOf(ids);
+    await scheduler.look(alerts.startMs);
+    const before = ids.ticksOf(rule).length;
+    ids.lagMs = 60_001;
+    for (let ms = 1000; ms <= 30_000; ms += 1000) await scheduler.look(alerts.startMs + ms);
+    assert.equal(ids.ticksOf(rule).length, before);
+    ids.lagMs = 60_000;
+    await scheduler.look(alerts.startMs + 31_000);
+    assert.equal(ids.ticksOf(rule).length, before + 1);
+    assert.ok(Math.max(...ids.ticksOf(rule)) > alerts.startMs + 21_000);
   });
 });

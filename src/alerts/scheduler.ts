@@ -11,6 +11,8 @@ const LOOK_EVERY_MS = 1000;
 /** After a pause, of whatever length, the last tick of each rule is made up for if it is not older than this. */
 const MAX_BACK_MS = 60_000;
 const ADDED_AT_ONCE = 1000;
+/** While a job has waited for so long no more are added: rules that are more than the queue may evaluate are evaluated less often. */
+const MAX_LAG_MS = 60_000;
 const FORGET_EVERY_MS = 60_000;
 const KEPT_MS = 90 * 86_400_000;
 
@@ -41,10 +43,11 @@ export class AlertScheduler {
   private looking: Promise<void> = Promise.resolve();
   private lookedAtMs: number | undefined;
   private forgotAtMs = 0;
+  private isHeldBack = false;
 
   constructor(
     private readonly source: DataSource,
-    private readonly queues: Pick<JobQueues, 'addAll'>,
+    private readonly queues: Pick<JobQueues, 'addAll' | 'stats'>,
     private readonly log: Logger,
   ) {}
 
@@ -68,14 +71,32 @@ export class AlertScheduler {
   async look(nowMs: number): Promise<void> {
     try {
       const fromMs = Math.max(this.lookedAtMs ?? 0, nowMs - MAX_BACK_MS);
-      await this.addDue(fromMs, nowMs);
-      this.lookedAtMs = nowMs;
+      if (!(await this.isBehind())) {
+        await this.addDue(fromMs, nowMs);
+        this.lookedAtMs = nowMs;
+      }
       if (nowMs - this.forgotAtMs < FORGET_EVERY_MS) return;
       this.forgotAtMs = nowMs;
       await removeOldIncidents(this.source, new Date(nowMs - KEPT_MS));
     } catch (error) {
       this.log.error({ err: error }, 'Rules that are due could not be looked for; that is done again soon.');
     }
+  }
+
+  /** Whether the queue does not keep up; what is not added now is made up for by the last tick of each rule. */
+  private async isBehind(): Promise<boolean> {
+    // A queue that is away is told of where jobs are added.
+    const stats = await this.queues.stats(ALERT_EVALUATION.name).catch(() => undefined);
+    if (!stats) return false;
+    const { lagMs, isPaused } = stats;
+    const isBehind = lagMs > MAX_LAG_MS;
+    if (isBehind && !isPaused && !this.isHeldBack)
+      this.log.warn(
+        { lagMs },
+        'Alert rules are evaluated late: they are more than QUEUE_ALERT_EVALUATION or this machine allows.',
+      );
+    this.isHeldBack = isBehind;
+    return isBehind;
   }
 
   /** The last tick of each rule within (from, to]. */

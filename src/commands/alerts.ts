@@ -27,6 +27,11 @@ interface Rule extends Record<string, unknown> {
   name: string;
 }
 
+interface Channel {
+  id: string;
+  name: string;
+}
+
 /**
  * `telemetryflow alerts ...`; prints what it did.
  *
@@ -64,7 +69,11 @@ async function readRule(file: string): Promise<Record<string, unknown>> {
 }
 
 async function testRule(call: Call, file: string, hours: number): Promise<string[]> {
-  const rule = await readRule(file);
+  const rule = withChannelIds(
+    file,
+    await readRule(file),
+    await allOf<Channel>(call, '/notification-channels'),
+  );
   const tested = await call<Backtest>('POST', '/alerts/rules/test', { rule, hours });
   const { result, other_for, groups, group_count, evaluations, evaluated_every, failed, error } = tested;
   const row = (name: string, one: Outcome) => [
@@ -97,19 +106,53 @@ const labelText = (labels: Record<string, string>) =>
     .map(([name, value]) => `${name}=${value}`)
     .join(', ') || 'all';
 
-async function allRules(call: Call): Promise<Rule[]> {
-  const rules: Rule[] = [];
+async function allOf<T>(call: Call, path: string): Promise<T[]> {
+  const all: T[] = [];
   let query = 'limit=1000';
   for (;;) {
-    const page = await call<{ data: Rule[]; next_cursor: string | null }>('GET', `/alerts/rules?${query}`);
-    rules.push(...page.data);
-    if (!page.next_cursor) return rules;
+    const page = await call<{ data: T[]; next_cursor: string | null }>('GET', `${path}?${query}`);
+    all.push(...page.data);
+    if (!page.next_cursor) return all;
     query = `limit=1000&cursor=${page.next_cursor}`;
   }
 }
 
+/** The names of its channels in place of their ids, which are others on every server. */
+function withChannelNames({ channels, ...rule }: Record<string, unknown>, all: readonly Channel[]) {
+  const names = new Map(all.map(({ id, name }) => [id, name]));
+  return { ...rule, channels: (channels as string[]).map((id) => names.get(id) ?? id) };
+}
+
+/**
+ * The ids of its channels, which a file may call by name, in any case, or by id.
+ *
+ * @throws StartupError when there is no such channel, or it could be two
+ */
+function withChannelIds(
+  file: string,
+  rule: Record<string, unknown>,
+  all: readonly Channel[],
+): Record<string, unknown> {
+  // What is no list of texts is the server's to refuse.
+  if (!Array.isArray(rule.channels) || !rule.channels.every((one) => typeof one === 'string')) return rule;
+  const idOf = (given: string) => {
+    const meant = given.toLowerCase();
+    const found = all.filter(({ id, name }) => id === meant || name.toLowerCase() === meant);
+    if (found.length === 1) return found[0].id;
+    const shown = JSON.stringify(given);
+    if (found.length > 1)
+      throw new StartupError(`${file}: channels: ${shown} is the id of one channel and the name of another.`);
+    const known = all.map(({ name }) => JSON.stringify(name)).join(', ') || 'none yet';
+    throw new StartupError(
+      `${file}: channels: there is no notification channel ${shown} here. There are: ${known}.`,
+    );
+  };
+  return { ...rule, channels: rule.channels.map(idOf) };
+}
+
 async function exportRules(call: Call, folder: string): Promise<string[]> {
-  const rules = await allRules(call);
+  const rules = await allOf<Rule>(call, '/alerts/rules');
+  const channels = await allOf<Channel>(call, '/notification-channels');
   await mkdir(folder, { recursive: true });
   const taken = new Set<string>();
   const files: string[] = [];
@@ -122,16 +165,18 @@ async function exportRules(call: Call, folder: string): Promise<string[]> {
     const name = taken.has(plain) ? `${plain}-${id}` : plain;
     taken.add(name);
     files.push(join(folder, `${name}.yaml`));
-    await writeFile(files[files.length - 1], stringify(rule));
+    await writeFile(files[files.length - 1], stringify(withChannelNames(rule, channels)));
   }
   return [...files, `${files.length} rules exported`];
 }
 
 async function importRules(call: Call, files: readonly string[]): Promise<string[]> {
-  const byName = new Map((await allRules(call)).map((rule) => [rule.name.toLowerCase(), rule.id]));
+  const rules = await allOf<Rule>(call, '/alerts/rules');
+  const channels = await allOf<Channel>(call, '/notification-channels');
+  const byName = new Map(rules.map((rule) => [rule.name.toLowerCase(), rule.id]));
   const lines: string[] = [];
   for (const file of files) {
-    const rule = await readRule(file);
+    const rule = withChannelIds(file, await readRule(file), channels);
     const known = byName.get(String(rule.name).toLowerCase());
     const { id } = known
       ? await call<Rule>('PATCH', `/alerts/rules/${known}`, rule)

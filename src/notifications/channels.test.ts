@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { HttpReceiver, MailReceiver } from '../../test/support/receivers.js';
 import { type Answer, TenantsApp } from '../../test/support/tenants-app.js';
+import { CONFIG } from '../config.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
 import type { Scope } from '../edge/scope.js';
 import { Outside } from '../outbound/outside.js';
@@ -30,6 +31,7 @@ before(async () => {
     providers: [
       { provide: SecretBox, useValue: new SecretBox(KEY) },
       { provide: Outside, useValue: new Outside({ allowNetworks: ['127.0.0.1'], maxSendMs: 5000 }) },
+      { provide: CONFIG, useValue: { PUBLIC_URL: 'https://tf.example' } },
     ],
   });
   ours = await app.makeOrganization('ours', true);

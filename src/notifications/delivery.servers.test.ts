@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { Registry } from 'prom-client';
 import { openAccessDatabase, SILENT } from '../../test/support/access-database.js';
 import { makeNotice } from '../../test/support/notices.js';
 import { type PostgresServer, startPostgres } from '../../test/support/postgres-server.js';
@@ -8,6 +9,7 @@ import { HttpReceiver } from '../../test/support/receivers.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
 import type { Scope } from '../edge/scope.js';
 import { addDeliveries, pendingDeliveries } from '../notices/deliveries.js';
+import { DeliveryMetrics } from '../notices/delivery-metrics.js';
 import { Outside } from '../outbound/outside.js';
 import { SecretBox } from '../secret-box.js';
 import { insertChannel } from './channel-rows.js';
@@ -42,7 +44,9 @@ describe('Deliveries on a PostgreSQL server', { concurrency: false }, () => {
           outside: new Outside({ allowNetworks: ['127.0.0.1'] }),
           queues: { addAll: async () => [] },
           log: SILENT,
+          metrics: new DeliveryMetrics(new Registry()),
           tries: 5,
+          publicUrl: undefined,
         }),
     );
     const settings = { url: receiver.url() };

@@ -6,14 +6,17 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import pino from 'pino';
+import { Registry } from 'prom-client';
 import { makeOrganization, openAccessDatabase } from '../../test/support/access-database.js';
-import { makeNotice } from '../../test/support/notices.js';
+import { makeIncident, makeNotice } from '../../test/support/notices.js';
 import { HttpReceiver } from '../../test/support/receivers.js';
 import type { Postgres } from '../connections/postgres.js';
 import type { Scope } from '../edge/scope.js';
 import { PermanentError } from '../errors.js';
 import type { JobQueue, JobQueues, NewJob } from '../jobs/job-queue.js';
 import { addDeliveries, firstJobs, outcomesOf, pendingDeliveries } from '../notices/deliveries.js';
+import { DeliveryMetrics } from '../notices/delivery-metrics.js';
+import type { Notice } from '../notices/notice.js';
 import { Outside } from '../outbound/outside.js';
 import { SecretBox } from '../secret-box.js';
 import { insertChannel } from './channel-rows.js';
@@ -28,9 +31,11 @@ let postgres: Postgres;
 let scope: Scope;
 let theirs: Scope;
 let receiver: HttpReceiver;
+let parts: ConstructorParameters<typeof DeliveryWorker>[0];
 let worker: DeliveryWorker;
 /** It waits for nobody. */
 let hasty: DeliveryWorker;
+const registry = new Registry();
 let log = '';
 /** Jobs that the worker has added. */
 const added: NewJob<unknown>[] = [];
@@ -52,14 +57,17 @@ before(async () => {
       done();
     },
   });
-  const parts = {
+  parts = {
+    outside: new Outside({ allowNetworks: ['127.0.0.1'] }),
     source: postgres.dataSource,
     box,
     queues,
     log: pino({ level: 'trace' }, sink),
+    metrics: new DeliveryMetrics(registry),
     tries: TRIES,
+    publicUrl: undefined,
   };
-  worker = new DeliveryWorker({ ...parts, outside: new Outside({ allowNetworks: ['127.0.0.1'] }) });
+  worker = new DeliveryWorker(parts);
   hasty = new DeliveryWorker({
     ...parts,
     outside: new Outside({ allowNetworks: ['127.0.0.1'], maxSendMs: 500 }),
@@ -202,6 +210,39 @@ describe('A delivery', () => {
     await assert.rejects(() => run(id), PermanentError);
     assert.deepEqual(await standing(id), ['failed', TRIES, 500, 'The receiver answered 500.']);
     assert.equal(receiver.received.length, TRIES);
+  });
+
+  it('links to where the program is reached, where that is known', async () => {
+    const at = async (publicUrl: string | undefined) => {
+      const incidents = [makeIncident({ url: undefined })];
+      const notice = makeNotice({ id: randomUUID(), url: undefined, incidents });
+      const [id] = await tell([await makeChannel('webhook')], notice);
+      await run(id, id, NEVER, new DeliveryWorker({ ...parts, publicUrl }));
+      return (receiver.bodies() as Notice[]).at(-1)!;
+    };
+    const url = `https://tf.example/api/v1/alerts/incidents/${makeIncident().id}`;
+    const linked = await at('https://tf.example');
+    assert.deepEqual([linked.url, linked.incidents[0].url], [url, url]);
+    assert.doesNotMatch(JSON.stringify(await at(undefined)), /"url"/);
+  });
+
+  it('counts its tries, by kind of channel and what became of them', async () => {
+    registry.resetMetrics();
+    const [id] = await tell([await makeChannel('discord')]);
+    receiver.answer(500);
+    await assert.rejects(() => run(id));
+    receiver.answer(404);
+    await assert.rejects(() => run(id));
+    receiver.answer(200);
+    const [other] = await tell([await makeChannel('teams')]);
+    await run(other);
+    const text = await registry.metrics();
+    for (const labels of [
+      'kind="discord",result="retried"',
+      'kind="discord",result="failed"',
+      'kind="teams",result="sent"',
+    ])
+      assert.ok(text.includes(`telemetryflow_notification_deliveries_total{${labels}} 1\n`), text);
   });
 
   it('that succeeds at a later try is sent', async () => {

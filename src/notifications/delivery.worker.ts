@@ -5,6 +5,8 @@ import { reach } from '../failpoints.js';
 import { NOTIFICATION } from '../jobs/declared.js';
 import type { JobQueues, RunningJob } from '../jobs/job-queue.js';
 import { laterJob, pendingDeliveries, removeOldDeliveries } from '../notices/deliveries.js';
+import type { DeliveryMetrics } from '../notices/delivery-metrics.js';
+import { withLinks } from '../notices/links.js';
 import type { Notice } from '../notices/notice.js';
 import type { Outside } from '../outbound/outside.js';
 import { SendError } from '../outbound/send-error.js';
@@ -31,6 +33,7 @@ interface Claimed {
   id: string;
   tenant_id: string;
   channel_id: string;
+  channel_kind: string;
   notice: Notice;
   attempts: number;
 }
@@ -41,8 +44,11 @@ interface Parts {
   outside: Outside;
   queues: Pick<JobQueues, 'addAll'>;
   log: Logger;
+  metrics: DeliveryMetrics;
   /** Of the queue NOTIFICATION. */
   tries: number;
+  /** Of the settings: what links in messages begin with; undefined: there are none. */
+  publicUrl: string | undefined;
 }
 
 /**
@@ -86,7 +92,7 @@ export class DeliveryWorker {
       return this.failed(claimed, job.id, error, job.signal.aborted);
     }
     reach('delivery-sent');
-    await this.finish(claimed.id, job.id, 'sent', taken.status, taken.remark);
+    await this.finish(claimed, job.id, 'sent', taken.status, taken.remark);
     reach('delivery-noted');
     return { state: 'sent', status: taken.status };
   }
@@ -116,14 +122,14 @@ export class DeliveryWorker {
           (state = 'pending' AND due_at <= now() + interval '1 second'
             AND (claimed_until IS NULL OR claimed_until < now() OR claimed_by = $2))
           OR (state = 'failed' AND claimed_by = $2))
-        RETURNING id, tenant_id, channel_id, notice, attempts)
+        RETURNING id, tenant_id, channel_id, channel_kind, notice, attempts)
       SELECT * FROM claimed`;
     const [claimed] = await this.parts.source.query<Claimed[]>(sql, [deliveryId, jobId]);
     return claimed;
   }
 
   private async send({ id, tenant_id, channel_id, notice }: Claimed, stop: AbortSignal): Promise<Taken> {
-    const { source, box, outside } = this.parts;
+    const { source, box, outside, publicUrl } = this.parts;
     const sql = `SELECT ${CHANNEL_COLUMNS} FROM notification_channels WHERE tenant_id = $1 AND id = $2`;
     const [row] = await source.query<ChannelRow[]>(sql, [tenant_id, channel_id]);
     if (!row) throw new SendError('The channel was deleted.', { isPermanent: true });
@@ -133,7 +139,8 @@ export class DeliveryWorker {
       throw new SendError(
         'The channel’s secrets were encrypted under another SECRET_KEY than this process has.',
       );
-    const message = { notice, channelId: channel_id, deliveryId: id, nowMs: Date.now() };
+    const linked = withLinks(notice, publicUrl);
+    const message = { notice: linked, channelId: channel_id, deliveryId: id, nowMs: Date.now() };
     return KINDS[row.kind].send(settings, message, outside, outside.limit(stop));
   }
 
@@ -143,7 +150,7 @@ export class DeliveryWorker {
     error: unknown,
     isStopped: boolean,
   ): Promise<Delivered> {
-    const { queues, log, tries } = this.parts;
+    const { queues, log, tries, metrics } = this.parts;
     const { id, attempts } = claimed;
     // What is not a SendError is a fault of ours, whose text is for the log alone.
     const fault =
@@ -157,9 +164,10 @@ export class DeliveryWorker {
     if (fault === error) log.warn(about, 'A notification did not get through.');
     else log.error({ ...about, err: error }, 'A notification could not be sent.');
     if (fault.isPermanent || attempts >= tries) {
-      await this.finish(id, jobId, 'failed', status, message);
+      await this.finish(claimed, jobId, 'failed', status, message);
       throw new PermanentError(message);
     }
+    metrics.tried(claimed.channel_kind, 'retried');
     if (retryAfterMs === undefined) {
       await this.release(id, jobId, 0, 0, status, message);
       throw new Error(message);
@@ -171,7 +179,7 @@ export class DeliveryWorker {
   }
 
   private async finish(
-    id: string,
+    { id, channel_kind }: Claimed,
     jobId: string,
     state: 'sent' | 'failed',
     status: number | undefined,
@@ -183,6 +191,7 @@ export class DeliveryWorker {
        WHERE id = $1 AND claimed_by = $2`,
       [id, jobId, state, status ?? null, text ?? null],
     );
+    this.parts.metrics.tried(channel_kind, state);
   }
 
   /** Lets go of a delivery that is to be tried again, not before the pause is over. */

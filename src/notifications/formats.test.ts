@@ -41,6 +41,29 @@ describe('A notice in Slack’s format', () => {
   });
 });
 
+describe('A notice of several incidents', () => {
+  const urls = ['https://tf.example/incidents/1', 'https://tf.example/incidents/2'];
+  const notice = makeNotice({ incidents: urls.map((url) => makeIncident({ url })) });
+
+  it('links to each of them where its format has links', () => {
+    const links = (message: unknown) =>
+      urls.filter((url) => JSON.stringify(message).includes(JSON.stringify(url))).length;
+    assert.equal(links(renderSlack(notice)), 2);
+    assert.equal(links(renderTeams(notice)), 2);
+    assert.equal(links(renderPagerDuty(KEY, notice)), 2);
+    assert.ok(urls.every((url) => renderEmail(notice).html.includes(`<a href="${url}">`)));
+    assert.ok(urls.every((url) => renderEmail(notice).text.includes(url)));
+    const message = { notice, channelId: 'c', deliveryId: 'd', nowMs: 0 };
+    assert.equal(links(JSON.parse(renderWebhook({ url: 'https://x.example' }, message).body)), 2);
+  });
+
+  it('has no link where nobody knows the address', () => {
+    const bare = makeNotice({ url: undefined, incidents: urls.map(() => makeIncident({ url: undefined })) });
+    for (const render of [renderSlack, renderTeams, renderDiscord, renderEmail])
+      assert.doesNotMatch(JSON.stringify(render(bare)), /tf\.example|"url"|href|Open/);
+  });
+});
+
 describe('A notice in Teams’ format', () => {
   it('is an Adaptive Card, in which only runs of text hold what others wrote', () => {
     const run = (text: string, style = {}) => ({

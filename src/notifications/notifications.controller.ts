@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Patch, Post, Query } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { CONFIG, type Config } from '../config.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
@@ -52,6 +53,7 @@ export class ChannelsController {
     @Inject(Changes) private readonly changes: Changes,
     @Inject(SecretBox) private readonly box: SecretBox,
     @Inject(Outside) private readonly outside: Outside,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'PUBLIC_URL'>,
   ) {}
 
   @ApiRoute({ summary: 'List notification channels', query: channelsQuery, list: channelAnswer })
@@ -171,7 +173,7 @@ export class ChannelsController {
   async test(@CurrentDoing() doing: Doing, @Param('id') id: string) {
     const { scope } = doing.principal;
     const open = openRow(this.box, await readChannel(scope, this.source, id));
-    const { result, write } = await tellTest(scope, this.source, open, this.outside);
+    const { result, write } = await tellTest(scope, this.source, open, this.outside, this.config.PUBLIC_URL);
     return this.changes.run(doing, async (manager, note) => {
       await write(manager);
       const { sent, status, reason } = result;

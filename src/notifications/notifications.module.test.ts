@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { AuditList, openAccessDatabase, SILENT } from '../../test/support/access-database.js';
 import { CONFIG, loadConfig } from '../config.js';
@@ -46,6 +47,7 @@ async function start(env: Record<string, string>) {
     { provide: AUDIT, useValue: new AuditList() },
     { provide: IDENTITIES, useValue: { find: async () => undefined, expire: () => undefined } },
     { provide: JOB_QUEUES, useValue: { addAll: async () => [] } },
+    { provide: Registry, useValue: new Registry() },
     Changes,
     JobHandlers,
   ];

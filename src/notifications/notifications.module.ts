@@ -6,12 +6,14 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config.js';
 import { NOTIFICATION } from '../jobs/declared.js';
 import { JobHandlers } from '../jobs/job-handlers.js';
 import { JOB_QUEUES, type JobQueues } from '../jobs/job-queue.js';
 import { LOGGER } from '../log.js';
+import { DeliveryMetrics } from '../notices/delivery-metrics.js';
 import { Outside } from '../outbound/outside.js';
 import { SecretBox, secretBoxOf } from '../secret-box.js';
 import { renewSecrets } from './channel-rows.js';
@@ -55,15 +57,19 @@ export class NotificationsModule implements OnModuleInit {
   providers: [
     {
       provide: DeliveryWorker,
-      inject: [DataSource, SecretBox, Outside, JOB_QUEUES, LOGGER, CONFIG],
+      inject: [DataSource, SecretBox, Outside, JOB_QUEUES, LOGGER, CONFIG, Registry],
       useFactory: (
         source: DataSource,
         box: SecretBox,
         outside: Outside,
         queues: JobQueues,
         log: Logger,
-        { QUEUE_NOTIFICATION: { tries } }: Config,
-      ) => new DeliveryWorker({ source, box, outside, queues, log, tries }),
+        { QUEUE_NOTIFICATION: { tries }, PUBLIC_URL: publicUrl }: Config,
+        registry: Registry,
+      ) => {
+        const metrics = new DeliveryMetrics(registry);
+        return new DeliveryWorker({ source, box, outside, queues, log, metrics, tries, publicUrl });
+      },
     },
   ],
 })

@@ -28,18 +28,17 @@ export function renderSlack(notice: Notice) {
   ];
   for (const incident of incidents) {
     const fields = factsOf(incident).map(([name, value]) => plain(`${name}\n${value}`, MAX_FIELD));
-    blocks.push({ type: 'divider' }, { ...section(headlineOf(incident)), fields });
+    // Of a single one it is the notice's own, below.
+    const link = notice.incidents.length > 1 && incident.url ? { accessory: button(incident.url) } : {};
+    blocks.push({ type: 'divider' }, { ...section(headlineOf(incident)), fields, ...link });
   }
   if (rest) blocks.push(section(rest));
-  if (notice.url !== undefined) blocks.push(button(notice.url));
+  if (notice.url !== undefined) blocks.push({ type: 'actions', elements: [button(notice.url)] });
   blocks.push({ type: 'context', elements: [plain(placeOf(notice), MAX_FIELD)] });
   // Shown where blocks are not, as in the notification of a phone.
   return { text: fit(titleOf(notice), MAX_TEXT, plainly), blocks };
 }
 
-const button = (url: string) => ({
-  type: 'actions',
-  elements: [{ type: 'button', text: plain('Open', MAX_HEADER), url }],
-});
+const button = (url: string) => ({ type: 'button', text: plain('Open', MAX_HEADER), url });
 
 export const slack = incomingHook(renderSlack);

@@ -42,7 +42,8 @@ export function renderTeams(notice: Notice) {
       run(headlineOf(incident), MAX_HEADLINE, { weight: 'Bolder' }),
       ...factsOf(incident).map(fact),
     ];
-    body.push({ type: 'Container', separator: true, items });
+    const link = notice.incidents.length > 1 && incident.url ? { selectAction: open(incident.url) } : {};
+    body.push({ type: 'Container', separator: true, items, ...link });
   }
   if (rest) body.push(run(rest, MAX_VALUE));
   body.push(run(placeOf(notice), MAX_TITLE, { size: 'Small', isSubtle: true }));
@@ -51,12 +52,12 @@ export function renderTeams(notice: Notice) {
     type: 'AdaptiveCard',
     version: '1.4',
     body,
-    ...(notice.url === undefined
-      ? {}
-      : { actions: [{ type: 'Action.OpenUrl', title: 'Open', url: notice.url }] }),
+    ...(notice.url === undefined ? {} : { actions: [open(notice.url)] }),
   };
   const contentType = 'application/vnd.microsoft.card.adaptive';
   return { type: 'message', attachments: [{ contentType, contentUrl: null, content }] };
 }
+
+const open = (url: string) => ({ type: 'Action.OpenUrl', title: 'Open', url });
 
 export const teams = incomingHook(renderTeams);

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Scope } from '../edge/scope.js';
 import { addFinished } from '../notices/deliveries.js';
+import { withLinks } from '../notices/links.js';
 import type { Notice } from '../notices/notice.js';
 import type { Outside } from '../outbound/outside.js';
 import { SendError } from '../outbound/send-error.js';
@@ -15,6 +16,7 @@ const SUMMARY = 'This is a test message. If you can read it, the channel works.'
 /**
  * Sends a test message to a channel, now and once.
  *
+ * @param publicUrl of the settings
  * @returns what happened, and how to write that down as a delivery
  */
 export async function tellTest(
@@ -22,9 +24,10 @@ export async function tellTest(
   source: DataSource,
   { channel, settings }: OpenChannel,
   outside: Outside,
+  publicUrl: string | undefined,
 ): Promise<{ result: TestResult; write: (manager: EntityManager) => Promise<void> }> {
   const started = performance.now();
-  const notice = await testNotice(scope, source, Date.now());
+  const notice = withLinks(await testNotice(scope, source, Date.now()), publicUrl);
   const deliveryId = randomUUID();
   const message = { notice, channelId: channel.id, deliveryId, nowMs: Date.now() };
   let outcome: Pick<TestResult, 'sent' | 'status' | 'reason'>;

@@ -32,7 +32,7 @@ export class AlertsApp {
     readonly store: TelemetryStore,
     readonly scope: Scope,
     readonly channelId: string,
-    private readonly folder: string,
+    readonly folder: string,
     readonly added: unknown[],
   ) {
     this.measuring = new Measuring(store.clickhouse);

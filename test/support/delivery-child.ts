@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import pino from 'pino';
+import { Registry } from 'prom-client';
 import { openPostgres } from '../../src/connections/postgres.js';
 import { armFailpoint } from '../../src/failpoints.js';
 import type { NewJob } from '../../src/jobs/job-queue.js';
 import { addDeliveries, firstJobs } from '../../src/notices/deliveries.js';
+import { DeliveryMetrics } from '../../src/notices/delivery-metrics.js';
 import { DeliveryWorker } from '../../src/notifications/delivery.worker.js';
 import { Outside } from '../../src/outbound/outside.js';
 import { SecretBox } from '../../src/secret-box.js';
@@ -33,7 +35,9 @@ const worker = new DeliveryWorker({
     },
   },
   log: pino({ level: 'silent' }),
+  metrics: new DeliveryMetrics(new Registry()),
   tries: 5,
+  publicUrl: undefined,
 });
 
 async function tell(): Promise<void> {
