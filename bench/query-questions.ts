@@ -106,12 +106,17 @@ async function traceIds(program: QueryProgram, endMs: number): Promise<string[]>
   return ids;
 }
 
-/** The cursor that page `page` begins at. */
+const PAGE_ROWS = 100;
+const MAX_PAGE_ROWS = 1000;
+
+/** The cursor that page `page` begins at, reached in larger pages: a cursor does not depend on their size. */
 async function cursorOf(program: QueryProgram, path: string, page: number): Promise<string> {
   let cursor = '';
-  for (let at = 1; at < page; at++) {
-    const { body } = await program.ask(`${path}${cursor && `&cursor=${cursor}`}`);
+  for (let left = (page - 1) * PAGE_ROWS; left > 0; ) {
+    const limit = Math.min(left, MAX_PAGE_ROWS);
+    const { body } = await program.ask(`${path}&limit=${limit}${cursor && `&cursor=${cursor}`}`);
     cursor = body.next_cursor as string;
+    left -= limit;
   }
   return cursor;
 }

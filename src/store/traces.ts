@@ -52,29 +52,37 @@ export async function searchTraces(
       ? await findRecent(scope, asking, question, place)
       : { rows: await findSlowest(scope, asking, question, place) };
   const found = read.slice(0, place.limit);
-  const data = await summariseTraces(
-    scope,
-    asking,
-    found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen })),
-  );
   const last = found[found.length - 1];
-  const meta = () => asking.cost.meta(partialReason);
   const isLast = read.length <= place.limit && partialReason === undefined;
-  if (isLast) return pageAt(place, data, 0, undefined, meta());
-  const total =
-    place.cursor?.total ??
-    (await estimateTotal(
-      (limit, maxSeconds, settings) => {
-        const counted = matching(scope, question, place.range);
-        // The slowest traces tell nothing of how many there are.
-        const countable = question.order === 'recent' ? settings : undefined;
-        return asking.rows(countStatement(counted, limit), counted, maxSeconds, countable);
-      },
-      question.order === 'recent'
-        ? extrapolate(place.offset + found.length, place.range, BigInt(last.rank), true)
-        : place.offset + read.length,
-    ));
-  return pageAt(place, data, total, { key: [last.rank, last.trace_hex], copies: 0 }, meta());
+  const seen = found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen }));
+  const [data, total] = await Promise.all([
+    summariseTraces(scope, asking, seen),
+    isLast ? 0 : (place.cursor?.total ?? countTraces(scope, asking, question, place, found)),
+  ]);
+  const end = isLast ? undefined : { key: [last.rank, last.trace_hex], copies: 0 };
+  return pageAt(place, data, total, end, asking.cost.meta(partialReason));
+}
+
+/** How many traces there are in all, roughly; of `shown` there is one at least. */
+function countTraces(
+  scope: Scope,
+  asking: Asking,
+  question: TraceQuestion,
+  place: Place,
+  shown: FoundTrace[],
+): Promise<number> {
+  const passed = place.offset + shown.length;
+  // The slowest traces tell nothing of how many there are.
+  const isRecent = question.order === 'recent';
+  const last = BigInt(shown[shown.length - 1].rank);
+  return estimateTotal(
+    (limit, maxSeconds, settings) => {
+      const counted = matching(scope, question, place.range);
+      const statement = countStatement(counted, limit);
+      return asking.rows(statement, counted, maxSeconds, isRecent ? settings : undefined);
+    },
+    isRecent ? extrapolate(passed, place.range, last, true) : passed + 1,
+  );
 }
 
 /** @param params of the statement that it becomes a part of */

@@ -10,11 +10,12 @@ export interface Window {
 }
 
 const FIRST_NS = 900_000_000_000n;
-const GROWTH = 8n;
+/** From 15 minutes to a day: a statement that finds nothing costs as much as reading hours. */
+const GROWTH = 96n;
 
 /**
- * The range in pieces, from the end where reading begins. Each is eight times as long as the one before: a page that is soon full has read
- * little, and where nothing matches, thirty days cost five statements.
+ * The range in pieces, from the end where reading begins: 15 minutes, a day, and what is left. A page that is soon full has read
+ * little, and where nothing matches, thirty days cost three statements.
  *
  * @param beginNs time of the row that the page begins after, within the first piece; undefined: the range's end
  */
