@@ -53,7 +53,10 @@ export async function listMetricNames(
   const key = end && [end.metric_name, end.service_name, end.metric_type, end.unit];
   const last = read.length > place.limit ? { key, copies: 0 } : undefined;
   const total = place.cursor?.total ?? Number(read[0]?.names ?? 0);
-  const data = rows.map(({ seen_at, names: _, cuts: __, ...name }) => ({ ...name, last_seen: nanosToIso(seen_at) }));
+  const data = rows.map(({ seen_at, names: _, cuts: __, ...name }) => ({
+    ...name,
+    last_seen: nanosToIso(seen_at),
+  }));
   return pageAt(place, data, total, last, asking.cost.meta());
 }
 

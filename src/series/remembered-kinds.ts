@@ -1,6 +1,6 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
-import { aggregationsFor, type Aggregation, type MetricKind } from './aggregation.js';
+import { type Aggregation, aggregationsFor, type MetricKind } from './aggregation.js';
 
 /** Of one process; a metric takes some 200 bytes. */
 const MAX_REMEMBERED = 10_000;
@@ -36,5 +36,8 @@ export class RememberedKinds {
 export const isSameKind = (a: MetricKind | undefined, b: MetricKind): boolean =>
   a?.type === b.type && a.monotonic === b.monotonic && a.delta === b.delta;
 
-const keyOf = ({ organizationId, workspaceId, tenantId }: Scope, metric: string, services: readonly string[]) =>
-  JSON.stringify([organizationId, workspaceId, tenantId, metric, services]);
+const keyOf = (
+  { organizationId, workspaceId, tenantId }: Scope,
+  metric: string,
+  services: readonly string[],
+) => JSON.stringify([organizationId, workspaceId, tenantId, metric, services]);

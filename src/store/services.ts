@@ -105,7 +105,8 @@ FROM (SELECT *, first_seen >= ${from} AND last_seen < ${to} AS is_whole FROM mv_
   const isCut = (place: number) => listed.some((row) => row.place === place && row.cut > 0);
   const stretches: TimeRange[] = [];
   const firstEnds = stepOf(range.fromNs) + STEP_NS;
-  if (isCut(1)) stretches.push({ fromNs: range.fromNs, toNs: firstEnds < range.toNs ? firstEnds : range.toNs });
+  if (isCut(1))
+    stretches.push({ fromNs: range.fromNs, toNs: firstEnds < range.toNs ? firstEnds : range.toNs });
   if (isCut(2)) stretches.push({ fromNs: stepOf(range.toNs), toNs: range.toNs });
   const whole = listed.filter((row) => row.whole > 0 && !isCut(row.place));
   return stretches.length === 0 ? whole : [...whole, ...(await countStretches(scope, asking, stretches))];

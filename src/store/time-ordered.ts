@@ -54,7 +54,6 @@ export async function readTimeOrdered<Row extends OrderedRow, Answer>(
 ): Promise<Page<Answer>> {
   const filters = [question.filters, question.order];
   const place = placeOf(scope, question.name, filters, range, request, 'iu');
-  const newestFirst = question.order === 'desc';
   const asking = new Asking(clickhouse, signal);
 
   const found = await readInWindows<TimeRow>(
@@ -106,7 +105,10 @@ function countAll(
 }
 
 /** Pages by number count from the beginning of the range, and without steps in its key a table is no faster in a shorter one. */
-function windowsFor(question: TimeOrderedQuestion<never, unknown>, place: Place): Iterable<Window> {
+function windowsFor(
+  question: TimeOrderedQuestion<never, unknown>,
+  place: Place,
+): Iterable<Window, void, number | undefined> {
   const { range, cursor } = place;
   const isCounted = cursor === undefined && place.offset > 0;
   if (isCounted || !question.keyedBySteps) return [{ range, isFirst: true }];

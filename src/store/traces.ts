@@ -1,3 +1,4 @@
+import type { ClickHouseSettings } from '@clickhouse/client';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { AttributeFilter } from '../http/request.schema.js';
@@ -75,14 +76,16 @@ function countTraces(
   // The slowest traces tell nothing of how many there are.
   const isRecent = question.order === 'recent';
   const last = BigInt(shown[shown.length - 1].rank);
-  return estimateTotal(
-    (limit, maxSeconds, settings) => {
-      const counted = matching(scope, question, place.range);
-      const statement = countStatement(counted, limit);
-      return asking.rows(statement, counted, maxSeconds, isRecent ? settings : undefined);
-    },
-    isRecent ? extrapolate(passed, place.range, last, true) : passed + 1,
-  );
+  const ask = (limit: number, maxSeconds: number, settings: ClickHouseSettings) => {
+    const where = matching(scope, question, place.range);
+    return asking.rows<{ matches: string }>(
+      countStatement(where, limit),
+      where,
+      maxSeconds,
+      isRecent ? settings : undefined,
+    );
+  };
+  return estimateTotal(ask, isRecent ? extrapolate(passed, place.range, last, true) : passed + 1);
 }
 
 /** @param params of the statement that it becomes a part of */
@@ -280,29 +283,5 @@ function summaryOf(row: SummaryRow): TraceSummary {
     span_count: Number(row.spans),
     error_count: Number(row.errors),
     services: row.services,
-  };
-}
-
-const STEP_NS = 300_000_000_000n;
-
-/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
-export async function stepsOf(
-  scope: Scope,
-  asking: Asking,
-  traceId: string,
-  range: TimeRange,
-): Promise<TimeRange | undefined> {
-  const where = new Where(scope);
-  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
-  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
-    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
-FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
-    where,
-  );
-  if (steps === '0') return undefined;
-  const [fromNs, toNs] = [BigInt(first) * 1_000_000_000n, BigInt(last) * 1_000_000_000n + STEP_NS];
-  return {
-    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
-    toNs: toNs < range.toNs ? toNs : range.toNs,
   };
 }

@@ -58,7 +58,17 @@ describe('Windows of a search', () => {
       asked.push(minutes(window));
       return ['row', 'row'];
     });
-    assert.deepEqual([asked, rows.length], [[15, 1440], 4]);
+    assert.deepEqual([asked, rows.length], [[15, 15], 4]);
+  });
+
+  it('are as long as the rest of the page needs where something was found, and longer where nothing was', () => {
+    const windows = windowsOf({ fromNs: 0n, toNs: 30n * DAY_NS }, undefined, true);
+    const next = (found?: number) => minutes(windows.next(found).value as Window);
+    assert.equal(next(), 15);
+    assert.equal(next(0), 1440);
+    // A fifth in 1,455 minutes: four times as long, and half of it more.
+    assert.equal(next(0.2), 1455 * 6);
+    assert.equal(next(0.99), 154);
   });
 
   it('give what was found before a limit was hit, and fail where there is nothing to give', async () => {
