@@ -398,6 +398,10 @@ describe('A distribution over time', () => {
 });
 
 describe('What a metric was when last asked for', () => {
+  before(async () => {
+    store = await TelemetryStore.open();
+  });
+  after(() => store.close());
   const over = (fromSeconds: number, toSeconds: number) => ({
     fromNs: T0 + BigInt(fromSeconds) * SECOND,
     toNs: T0 + BigInt(toSeconds) * SECOND,
