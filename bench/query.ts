@@ -1,15 +1,15 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SIGNALS } from '../src/signal.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { prepareLoad } from './children.js';
 import { cpuSeconds, quantile, sleep } from './process-stats.js';
-import { DAYS, type QueryData, queryData } from './query-data.js';
+import { queryData } from './query-data.js';
 import { type QueryProgram, startQueryProgram } from './query-program.js';
-import { type Question, questionsAbout, RAW } from './query-questions.js';
+import { type Question, questionsAbout } from './query-questions.js';
+import { type Asked, type Measured, report, row } from './query-report.js';
 
 /*
  * Questions over the HTTP API on a month of data: `npm run bench:query [-- --scale 0.1 --data <dir> --growth]`. Scale 1 is 100 million
@@ -42,18 +42,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 const startedAt = performance.now();
 const progress = (text: string) =>
   process.stderr.write(`... ${Math.round((performance.now() - startedAt) / 1000)} s: ${text}\n`);
-const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
-const million = (rows: number) => `${Math.round(rows / 1e5) / 10} M`;
-
-interface Measured {
-  question: Question;
-  cold: number[];
-  warm: number[];
-  /** Of the program, all threads, in each warm run. */
-  cpuMs: number;
-  rowsRead: number;
-  bytesRead: number;
-}
 
 async function measure(program: QueryProgram, question: Question): Promise<Measured> {
   const cold: number[] = [];
@@ -177,121 +165,37 @@ AND name IN ('count', 'sum', 'explicit_bounds', 'bucket_counts')`,
   ];
 }
 
-interface Asked {
-  data: QueryData;
-  measured: Measured[];
-  after: string[];
-  caches: string[];
-}
-
-async function askAt(scale: number, isLast: boolean): Promise<Asked> {
+/** Adds to `asked` as it goes, and writes what there is after each question: a run of an hour that is cut off is not lost. */
+async function askAt(scale: number, isLast: boolean): Promise<void> {
   const kept = options.data && (options.growth ? join(options.data, `scale-${scale}`) : options.data);
   const dataDir = kept ?? join(temporary, `scale-${scale}`);
   progress(`scale ${scale}: data in ${dataDir}`);
   const data = await queryData(dataDir, scale, progress);
   const program = await startQueryProgram(dataDir);
-  const after = await disk(program);
+  const { caches } = program;
+  const at: Asked = { data, measured: [], after: await disk(program), caches };
+  asked.push(at);
   const all = await questionsAbout(data, program);
   const questions = all.filter(({ name }) => name.includes(options.only));
-  const measured: Measured[] = [];
-  for (const question of questions) measured.push(await measure(program, question));
-  if (isLast && options.ingest) after.push(...(await mixUnderIngest(program, questions)));
-  const { caches } = program;
+  for (const question of questions) {
+    at.measured.push(await measure(program, question));
+    write(true);
+  }
+  if (isLast && options.ingest) at.after.push(...(await mixUnderIngest(program, questions)));
   await program.stop();
   if (!kept) rmSync(dataDir, { recursive: true, force: true });
-  return { data, measured, after, caches };
 }
 
-function questionTable(measured: Measured[]): string[] {
-  const at = (list: number[], share: number) => quantile(list, share).toFixed(1);
-  return [
-    row(
-      'question',
-      'aim ms',
-      'warm p50',
-      'warm p95',
-      'cold p50',
-      'cold p95',
-      'CPU ms',
-      'rows read',
-      'MB read',
-    ),
-    row('---', '---:', '---:', '---:', '---:', '---:', '---:', '---:', '---:'),
-    ...measured.map(({ question, cold, warm, cpuMs, rowsRead, bytesRead }) => {
-      const p50 = at(warm, 0.5);
-      const isMissed = question.aimMs !== undefined && Number(p50) >= question.aimMs;
-      const shown = isMissed ? `**${p50}**` : p50;
-      const read = [cpuMs.toFixed(0), rowsRead, (bytesRead / 1e6).toFixed(1)];
-      return row(
-        question.name,
-        question.aimMs ?? '',
-        shown,
-        at(warm, 0.95),
-        at(cold, 0.5),
-        at(cold, 0.95),
-        ...read,
-      );
-    }),
-  ];
-}
-
-function growthTable(asked: Asked[]): string[] {
-  const points = ({ data }: Asked) => million(data.rows.metrics + data.rows.histograms);
-  const name = ({ question }: Measured) => question.name;
-  return [
-    '',
-    '## As the data grow',
-    '',
-    'Warm p50 in ms, by metric points; logs are half and spans a fifth of that.',
-    '',
-    row('question', ...asked.map(points)),
-    row('---', ...asked.map(() => '---:')),
-    ...asked[0].measured.map((first) =>
-      row(
-        name(first),
-        ...asked.map(({ measured }) =>
-          quantile(measured.find((other) => name(other) === name(first))!.warm, 0.5).toFixed(1),
-        ),
-      ),
-    ),
-  ];
-}
-
-function raw({ measured }: Asked): string[] {
-  const p50 = (wanted: string) => {
-    const found = measured.find(({ question }) => question.name === wanted);
-    return found ? quantile(found.warm, 0.5) : Number.NaN;
-  };
-  const times = p50(RAW) / p50('24 h of a metric by hour');
-  return Number.isNaN(times)
-    ? []
-    : ['', `A day by hour is ${times.toFixed(1)} times as fast from rollups as from raw points.`];
+function write(isCutOff: boolean): string {
+  const minutes = (performance.now() - startedAt) / 60_000;
+  const text = report(asked, { scale: SCALE, runs: RUNS, load, minutes, isCutOff });
+  writeFileSync(options.out, text);
+  return text;
 }
 
 const load = loadavg()[0];
-const scales = options.growth ? [0.1 * SCALE, 0.3 * SCALE, SCALE] : [SCALE];
 const asked: Asked[] = [];
-for (const scale of scales) asked.push(await askAt(scale, scale === SCALE));
-const last = asked[asked.length - 1];
-const { rows, madeInSeconds } = last.data;
-const revision = execFileSync('git', ['-C', PACKAGE_ROOT, 'rev-parse', '--short', 'HEAD'], {
-  encoding: 'utf8',
-});
-const minutes = ((performance.now() - startedAt) / 60_000).toFixed(0);
-const lines = [
-  '# Questions',
-  '',
-  `\`npm run bench:query -- --scale ${SCALE}\`, ${new Date().toISOString().slice(0, 10)}, ${revision.trim()}: ${million(rows.metrics + rows.histograms)} metric points, ${million(rows.logs)} log records, ${million(rows.traces)} spans over ${DAYS} days and 3 tenants, of which the asked one has half.`,
-  `${cpus().length} x ${cpus()[0].model}, Node ${process.versions.node}, load ${load.toFixed(1)} at the beginning. The data took ${madeInSeconds} s to make, the whole run ${minutes} minutes.`,
-  '',
-  `Through the HTTP API of the running program with its cache off, ${RUNS} runs each, ms as the client sees them. Another id, word, service or end of the range in each run. Cold: before each run the engine lets go of`,
-  `${last.caches.join(', ').toLowerCase()}; the operating system's page cache stays. Warm: the same ${RUNS} after those. Aims are of the warm p50; what misses one is bold. CPU: of the program, all threads, in a warm run.`,
-  '',
-  ...questionTable(last.measured),
-  ...raw(last),
-  ...(options.growth ? growthTable(asked) : []),
-  ...last.after,
-];
-console.log(lines.join('\n'));
-writeFileSync(options.out, `${lines.join('\n')}\n`);
+const scales = options.growth ? [0.1 * SCALE, 0.3 * SCALE, SCALE] : [SCALE];
+for (const scale of scales) await askAt(scale, scale === SCALE);
+console.log(write(false));
 process.exit(0);

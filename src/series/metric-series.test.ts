@@ -396,3 +396,49 @@ describe('A distribution over time', () => {
     await refused({ metric: 'd' }, 'a service that records one type of it');
   });
 });
+
+describe('What a metric was when last asked for', () => {
+  before(async () => {
+    store = await TelemetryStore.open();
+  });
+  after(() => store.close());
+  const over = (fromSeconds: number, toSeconds: number) => ({
+    fromNs: T0 + BigInt(fromSeconds) * SECOND,
+    toNs: T0 + BigInt(toSeconds) * SECOND,
+  });
+  const ask = async (question: Partial<SeriesQuestion>, fromSeconds: number, toSeconds: number) => {
+    const whole = {
+      metric: 'changing',
+      services: [],
+      stepMs: MINUTE_MS,
+      groupBy: [],
+      filters: [],
+      ...question,
+    };
+    const { metric_type, agg, series } = await queryMetric(
+      TENANT_A,
+      store.clickhouse,
+      whole,
+      over(fromSeconds, toSeconds),
+    );
+    return { metric_type, agg, points: series[0]?.points };
+  };
+
+  it('is no more than a guess: answers are those of what it is', async () => {
+    const gauges = [3600, 3601].map((seconds) =>
+      row({ seconds, metric: 'changing', type: 'gauge', columns: number(5, false) }),
+    );
+    const sums = [7200, 7201, 7202].map((seconds) =>
+      counter('changing', seconds, seconds - 7199, { startSeconds: 7199 }),
+    );
+    await store.insert('telemetry_metrics', TENANT_A, [...gauges, ...sums]);
+    const average = { metric_type: 'gauge', agg: 'avg', points: [[T0_MS + 3_600_000, 5]] };
+    const rate = { metric_type: 'sum', agg: 'rate', points: [[T0_MS + 7_200_000, 3 / 60]] };
+    for (let round = 0; round < 2; round++) {
+      assert.deepEqual(await ask({}, 3600, 3660), average);
+      assert.deepEqual(await ask({}, 7200, 7260), rate);
+      assert.deepEqual(await ask({ agg: 'rate' }, 7200, 7260), rate);
+      await assert.rejects(ask({ agg: 'rate' }, 3600, 3660), { code: 'INVALID_ARGUMENT' });
+    }
+  });
+});

@@ -8,33 +8,32 @@ import { TELEMETRY_TABLES, type Where } from './statement.js';
  */
 
 const HOUR_NS = 3_600_000_000_000n;
-
-/** A scalar subquery: whether the last hour of the range has to be read from the points. */
-export function namesCut(where: Where, tenant: string, range: TimeRange): string {
-  return `(SELECT count() > 0 FROM mv_metric_list WHERE ${tenant} AND hour = ${where.bindStep('toStartOfHour', range.toNs)}
-    AND last_seen >= ${where.bindTime(range.toNs)})`;
-}
+/** Of a range that ends on an hour, the hour that begins there is no part. */
+const lastOf = ({ toNs }: TimeRange) => (toNs > 0n ? toNs - 1n : 0n);
 
 /**
- * Rows of metrics seen within the range, several of one metric among them.
+ * Rows of metrics seen within the range, several of one metric among them: `columns`, `seen`, and `is_cut`, which is 1 in rows of metrics that were
+ * seen after the range, too, so that the list does not know whether within it.
  *
- * @param tenant the WHERE of list and points alike: the tenant, and what else is asked of their columns
- * @param columns of both, separated by commas; `seen` is to be `last_seen AS seen`
- * @param cut the name that the statement's WITH has given to `namesCut`
+ * @param condition the WHERE of list and points alike: the tenant, and what else is asked of their columns
+ * @param columns of both, separated by commas
+ * @param withPoints whether the points of the last hour are read: when there were rows with `is_cut`
  */
 export function metricsSeen(
   where: Where,
-  tenant: string,
+  condition: string,
   range: TimeRange,
   columns: string,
-  cut: string,
+  withPoints: boolean,
 ): string {
   const [from, to] = [where.bindTime(range.fromNs), where.bindTime(range.toNs)];
   const lastHour = where.bindTime(range.toNs - (range.toNs % HOUR_NS));
-  return `SELECT ${columns}, last_seen AS seen FROM mv_metric_list
-  WHERE ${tenant} AND hour >= ${where.bindStep('toStartOfHour', range.fromNs)} AND hour <= ${where.bindStep('toStartOfHour', range.toNs)}
-    AND last_seen >= ${from} AND last_seen < ${to}
+  const listed = `SELECT ${columns}, last_seen AS seen, last_seen >= ${to} AS is_cut FROM mv_metric_list
+  WHERE ${condition} AND hour >= ${where.bindStep('toStartOfHour', range.fromNs)} AND hour <= ${where.bindStep('toStartOfHour', lastOf(range))}
+    AND last_seen >= ${from}`;
+  if (!withPoints) return listed;
+  return `${listed} AND last_seen < ${to}
   UNION ALL
-  SELECT ${columns}, timestamp AS seen FROM ${TELEMETRY_TABLES.metrics}
-  WHERE ${tenant} AND ${cut} AND timestamp >= ${from} AND timestamp >= ${lastHour} AND timestamp < ${to}`;
+  SELECT ${columns}, timestamp AS seen, 0 AS is_cut FROM ${TELEMETRY_TABLES.metrics}
+  WHERE ${condition} AND timestamp >= ${from} AND timestamp >= ${lastHour} AND timestamp < ${to}`;
 }

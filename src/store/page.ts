@@ -140,7 +140,7 @@ const MAX_OFFSET_ROWS = 100_000;
 const COUNTED_ROWS = 100_000;
 const COUNT_SECONDS = 0.5;
 /** Counting looks at no more, whether they match or not: it took longer than the page itself (docs/decisions/questions.md). */
-const COUNTABLE = { max_rows_to_read: '500000' } as const;
+const COUNTABLE = { max_rows_to_read: '200000' } as const;
 
 /**
  * @param name of the question and `filters`, all that was asked less page and time: what a cursor is bound to
@@ -196,7 +196,7 @@ export function pageAt<T>(
 
 /**
  * Roughly how many rows there are in all. Counted are up to 100,000 rows, for half a second at most, and where no more than
- * 500,000 have to be looked at; else the density of the page just read is taken for the whole range. Later pages repeat the first page's figure from their cursor.
+ * 200,000 have to be looked at; else the density of the page just read is taken for the whole range. Later pages repeat the first page's figure from their cursor.
  *
  * @param ask with a statement that answers one row {matches} and stops by itself at `LIMIT {limit}`; with `settings` of the
  *   engine, unless counting is the only way to know

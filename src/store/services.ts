@@ -1,7 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
-import { metricsSeen, namesCut } from './metric-list.js';
+import { metricsSeen } from './metric-list.js';
 import { type Page, type PageRequest, pageAt, placeOf } from './page.js';
 import { Asking, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
@@ -21,18 +21,40 @@ export interface Service {
   error_rate: number;
 }
 
+/** Figures of a service in one of the statements; counts are digits. */
 interface ServiceRow {
   service_name: string;
+  /** Unix nanoseconds of the last item. */
   seen: string;
   metrics: string;
-  names: string;
   spans: string;
   logs: string;
   errors: string;
-  services: string;
 }
 
-/** Services in the order of their names. The total is exact: the statement groups all of them for any page. */
+interface ListedRow extends ServiceRow {
+  /** 1: of the five minutes that the range begins in; 2: of those that it ends in; 0: of those between. */
+  place: number;
+  /** Sums that lie within the range whole, and those of which it is not known how much does. */
+  whole: number;
+  cut: number;
+}
+
+interface NameRow {
+  service_name: string;
+  names: number;
+  /** Metrics of which it is not known whether they were seen within the range. */
+  cut: number;
+}
+
+/** These statements read so little that a second thread costs more than it helps. Counts that may be large are text already. */
+const SMALL = { max_threads: 1, output_format_json_quote_64bit_integers: 0 } as const;
+
+/**
+ * Services in the order of their names. The total is exact: all of them are grouped for any page.
+ *
+ * Answered from the lists alone, unless the range begins or ends amid what they have summed up.
+ */
 export async function listServices(
   scope: Scope,
   clickhouse: ClickHouse,
@@ -42,84 +64,120 @@ export async function listServices(
 ): Promise<Page<Service>> {
   const place = placeOf(scope, 'services', null, range, page, 's');
   const asking = new Asking(clickhouse, signal);
-  const where = new Where(scope);
-  const { cuts, parts } = sources(where, place.range);
-  const after = place.cursor ? `WHERE service_name > ${where.bind('String', place.cursor.key[0])}` : '';
-  const read = await asking.rows<ServiceRow>(
-    `WITH ${cuts}
-SELECT service_name, toString(reinterpretAsUInt64(max(last))) AS seen, toString(sum(points)) AS metrics,
-  toString(max(names)) AS names, toString(sum(spans)) AS spans, toString(sum(records)) AS logs,
-  toString(sum(failed)) AS errors, toString(count() OVER ()) AS services
-FROM (${parts}) ${after}
-GROUP BY service_name ORDER BY service_name
-LIMIT ${where.bind('UInt32', place.limit + 1)} OFFSET ${where.bind('UInt32', place.offset)}`,
-    where,
-  );
-  const rows = read.slice(0, place.limit);
-  const more = read.length > place.limit;
-  const last = more ? { key: [rows[rows.length - 1].service_name], copies: 0 } : undefined;
-  const total = place.cursor?.total ?? Number(read[0]?.services ?? 0);
-  return pageAt(place, rows.map(serviceOf), total, last, asking.cost.meta());
+  const [rows, names] = await Promise.all([
+    countServices(scope, asking, place.range),
+    countNames(scope, asking, place.range),
+  ]);
+  const all = servicesOf(rows, names);
+  const after = place.cursor?.key[0];
+  const rest = after === undefined ? all : all.filter((one) => byBytes(one.service_name, after) > 0);
+  const data = rest.slice(place.offset, place.offset + place.limit);
+  const more = rest.length > place.offset + place.limit;
+  const last = more ? { key: [data[data.length - 1].service_name], copies: 0 } : undefined;
+  return pageAt(place, data, place.cursor?.total ?? all.length, last, asking.cost.meta());
 }
 
 const STEP_NS = 300_000_000_000n;
+const stepOf = (ns: bigint) => ns - (ns % STEP_NS);
 
 /**
- * `mv_service_list` has the sums of five minutes each. What it cannot know is how much of a sum lies within a range that
- * begins or ends amid its five minutes: only where that is so (`cut_begin`, `cut_end`), those minutes are counted in the
- * tables themselves. A row whose first and last items are both within the range is within it whole, wherever the range ends.
- * Names of metrics come from `mv_metric_list` in the same way.
+ * `mv_service_list` has the sums of five minutes each. One whose first and last items are both within the range is within it whole. Of
+ * another it cannot be known how much is: all of these five minutes, the range's first or last, are counted in the tables themselves.
  */
-function sources(where: Where, range: TimeRange): { cuts: string; parts: string } {
-  const tenant = String(where);
+async function countServices(scope: Scope, asking: Asking, range: TimeRange): Promise<ServiceRow[]> {
+  const where = new Where(scope);
   const [from, to] = [where.bindTime(range.fromNs), where.bindTime(range.toNs)];
-  const firstStep = where.bindStep('toStartOfFiveMinutes', range.fromNs);
-  const lastStep = where.bindStep('toStartOfFiveMinutes', range.toNs);
-  const cut = (step: string, time: string) =>
-    `(SELECT count() > 0 FROM mv_service_list WHERE ${tenant} AND step = ${step}
-    AND first_seen < ${time} AND last_seen >= ${time})`;
-  const cuts = [
-    `${cut(firstStep, from)} AS cut_begin`,
-    `${cut(lastStep, to)} AS cut_end`,
-    `${namesCut(where, tenant, range)} AS cut_names`,
-  ].join(',\n  ');
-
-  const firstEnds = where.bindTime(range.fromNs - (range.fromNs % STEP_NS) + STEP_NS);
-  const lastBegins = where.bindTime(range.toNs - (range.toNs % STEP_NS));
-  const raw = (table: string, figures: string, isKeyedBySteps = true) => {
-    const isIn = (step: string) => (isKeyedBySteps ? ` AND toStartOfFiveMinutes(timestamp) = ${step}` : '');
-    return `SELECT service_name, max(timestamp) AS last, ${figures} FROM ${table}
-WHERE ${tenant} AND timestamp >= ${from} AND timestamp < ${to} AND (
-  (cut_begin AND timestamp < ${firstEnds}${isIn(firstStep)}) OR (cut_end AND timestamp >= ${lastBegins}${isIn(lastStep)})
-) GROUP BY service_name`;
-  };
-  const listed = `SELECT service_name, max(last_seen) AS last, sum(metric_count) AS points, toUInt64(0) AS names,
-  sum(span_count) AS spans, sum(log_count) AS records, sum(error_count) AS failed FROM mv_service_list
-WHERE ${tenant} AND step >= ${firstStep} AND step <= ${lastStep} AND first_seen >= ${from} AND last_seen < ${to}
-  AND NOT (cut_begin AND step = ${firstStep}) AND NOT (cut_end AND step = ${lastStep}) GROUP BY service_name`;
-  const parts = [
-    listed,
-    raw(TELEMETRY_TABLES.metrics, 'count(), 0, 0, 0, 0', false),
-    raw(TELEMETRY_TABLES.traces, `0, 0, count(), 0, countIf(status_code = 'ERROR')`),
-    raw(TELEMETRY_TABLES.logs, '0, 0, 0, count(), 0'),
-    `SELECT service_name, ${from}, 0, uniqExact(metric_name), 0, 0, 0 FROM (
-  ${metricsSeen(where, tenant, range, 'service_name, metric_name', 'cut_names')}
-) GROUP BY service_name`,
-  ];
-  return { cuts, parts: parts.join('\nUNION ALL ') };
+  const first = where.bindStep('toStartOfFiveMinutes', range.fromNs);
+  const last = where.bindStep('toStartOfFiveMinutes', range.toNs);
+  where.and(`step >= ${first}`).and(`step <= ${last}`);
+  // What lies wholly outside counts neither as whole nor as cut.
+  where.and(`last_seen >= ${from}`).and(`first_seen < ${to}`);
+  const sum = (column: string) => `toString(sumIf(${column}, is_whole))`;
+  const listed = await asking.rows<ListedRow>(
+    `SELECT service_name, multiIf(step = ${first}, 1, step = ${last}, 2, 0) AS place, countIf(is_whole) AS whole, countIf(NOT is_whole) AS cut,
+  toString(reinterpretAsUInt64(maxIf(last_seen, is_whole))) AS seen, ${sum('metric_count')} AS metrics, ${sum('span_count')} AS spans,
+  ${sum('log_count')} AS logs, ${sum('error_count')} AS errors
+FROM (SELECT *, first_seen >= ${from} AND last_seen < ${to} AS is_whole FROM mv_service_list WHERE ${where}) GROUP BY service_name, place`,
+    where,
+    undefined,
+    SMALL,
+  );
+  const isCut = (place: number) => listed.some((row) => row.place === place && row.cut > 0);
+  const stretches: TimeRange[] = [];
+  const firstEnds = stepOf(range.fromNs) + STEP_NS;
+  if (isCut(1))
+    stretches.push({ fromNs: range.fromNs, toNs: firstEnds < range.toNs ? firstEnds : range.toNs });
+  if (isCut(2)) stretches.push({ fromNs: stepOf(range.toNs), toNs: range.toNs });
+  const whole = listed.filter((row) => row.whole > 0 && !isCut(row.place));
+  return stretches.length === 0 ? whole : [...whole, ...(await countStretches(scope, asking, stretches))];
 }
 
-function serviceOf(row: ServiceRow): Service {
-  const spans = Number(row.spans);
-  const errors = Number(row.errors);
-  return {
-    service_name: row.service_name,
-    last_seen: nanosToIso(row.seen),
-    metric_count: Number(row.metrics),
-    unique_metrics: Number(row.names),
-    span_count: spans,
-    log_count: Number(row.logs),
-    error_count: errors,
-    error_rate: spans === 0 ? 0 : errors / spans,
+/** Items of a few minutes, counted one by one; each stretch lies within five minutes. */
+async function countStretches(scope: Scope, asking: Asking, stretches: TimeRange[]): Promise<ServiceRow[]> {
+  const where = new Where(scope);
+  const within = (isKeyedBySteps: boolean) =>
+    stretches
+      .map(({ fromNs, toNs }) => {
+        const time = `timestamp >= ${where.bindTime(fromNs)} AND timestamp < ${where.bindTime(toNs)}`;
+        if (!isKeyedBySteps) return `(${time})`;
+        return `(toStartOfFiveMinutes(timestamp) = ${where.bindStep('toStartOfFiveMinutes', fromNs)} AND ${time})`;
+      })
+      .join(' OR ');
+  const branch = (table: string, metrics: string, spans: string, logs: string, errors: string) =>
+    `SELECT service_name, toString(reinterpretAsUInt64(max(timestamp))) AS seen, toString(${metrics}) AS metrics, toString(${spans}) AS spans,
+  toString(${logs}) AS logs, toString(${errors}) AS errors
+FROM ${table} WHERE ${where} AND (${within(table !== TELEMETRY_TABLES.metrics)}) GROUP BY service_name`;
+  const branches = [
+    branch(TELEMETRY_TABLES.metrics, 'count()', '0', '0', '0'),
+    branch(TELEMETRY_TABLES.traces, '0', 'count()', '0', `countIf(status_code = 'ERROR')`),
+    branch(TELEMETRY_TABLES.logs, '0', '0', 'count()', '0'),
+  ];
+  return asking.rows<ServiceRow>(branches.join('\nUNION ALL\n'), where);
+}
+
+/** How many metrics each service has, as `listMetricNames` lists them. */
+async function countNames(scope: Scope, asking: Asking, range: TimeRange): Promise<NameRow[]> {
+  const counted = (isCut: boolean) => {
+    const where = new Where(scope);
+    const seen = metricsSeen(where, String(where), range, 'service_name, metric_name', isCut);
+    return asking.rows<NameRow>(
+      `SELECT service_name, uniqExactIf(metric_name, NOT is_cut) AS names, countIf(is_cut) AS cut FROM (${seen}) GROUP BY service_name`,
+      where,
+      undefined,
+      isCut ? { output_format_json_quote_64bit_integers: 0 } : SMALL,
+    );
   };
+  const listed = await counted(false);
+  return listed.some(({ cut }) => cut > 0) ? counted(true) : listed;
+}
+
+const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+/** Rows of the same service are added up. */
+function servicesOf(rows: readonly ServiceRow[], names: readonly NameRow[]): Service[] {
+  const services = new Map<string, { seen: bigint; figures: Service }>();
+  const namesOf = new Map(names.map((row) => [row.service_name, row.names]));
+  for (const row of rows) {
+    const { service_name } = row;
+    const seen = BigInt(row.seen);
+    const known = services.get(service_name);
+    const before = known?.figures;
+    const spans = Number(row.spans) + (before?.span_count ?? 0);
+    const errors = Number(row.errors) + (before?.error_count ?? 0);
+    const last = known && known.seen > seen ? known.seen : seen;
+    const figures = {
+      service_name,
+      last_seen: nanosToIso(String(last)),
+      metric_count: Number(row.metrics) + (before?.metric_count ?? 0),
+      unique_metrics: namesOf.get(service_name) ?? 0,
+      span_count: spans,
+      log_count: Number(row.logs) + (before?.log_count ?? 0),
+      error_count: errors,
+      error_rate: spans === 0 ? 0 : errors / spans,
+    };
+    services.set(service_name, { seen: last, figures });
+  }
+  return [...services.values()]
+    .map(({ figures }) => figures)
+    .sort((a, b) => byBytes(a.service_name, b.service_name));
 }

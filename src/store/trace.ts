@@ -4,8 +4,8 @@ import { AppError } from '../errors.js';
 import type { TimeRange } from '../http/time.js';
 import { ORIGIN_COLUMNS, type Origin, type OriginRow, originOf } from './resource.js';
 import { Asking, type Meta, TELEMETRY_TABLES, Where } from './statement.js';
-import { stepsOf } from './traces.js';
 import { type Attributes, decodeAttributes, hexId, nanosToIso } from './values.js';
+import { stepsOf } from './windows.js';
 
 /** Spans of one trace that are given at most; a trace with more is `partial`. */
 export const MAX_TRACE_SPANS = 50_000;

@@ -1,3 +1,4 @@
+import type { ClickHouseSettings } from '@clickhouse/client';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { AttributeFilter } from '../http/request.schema.js';
@@ -52,29 +53,39 @@ export async function searchTraces(
       ? await findRecent(scope, asking, question, place)
       : { rows: await findSlowest(scope, asking, question, place) };
   const found = read.slice(0, place.limit);
-  const data = await summariseTraces(
-    scope,
-    asking,
-    found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen })),
-  );
   const last = found[found.length - 1];
-  const meta = () => asking.cost.meta(partialReason);
   const isLast = read.length <= place.limit && partialReason === undefined;
-  if (isLast) return pageAt(place, data, 0, undefined, meta());
-  const total =
-    place.cursor?.total ??
-    (await estimateTotal(
-      (limit, maxSeconds, settings) => {
-        const counted = matching(scope, question, place.range);
-        // The slowest traces tell nothing of how many there are.
-        const countable = question.order === 'recent' ? settings : undefined;
-        return asking.rows(countStatement(counted, limit), counted, maxSeconds, countable);
-      },
-      question.order === 'recent'
-        ? extrapolate(place.offset + found.length, place.range, BigInt(last.rank), true)
-        : place.offset + read.length,
-    ));
-  return pageAt(place, data, total, { key: [last.rank, last.trace_hex], copies: 0 }, meta());
+  const seen = found.map(({ trace_hex, seen }) => ({ id: trace_hex, seen }));
+  const [data, total] = await Promise.all([
+    summariseTraces(scope, asking, seen),
+    isLast ? 0 : (place.cursor?.total ?? countTraces(scope, asking, question, place, found)),
+  ]);
+  const end = isLast ? undefined : { key: [last.rank, last.trace_hex], copies: 0 };
+  return pageAt(place, data, total, end, asking.cost.meta(partialReason));
+}
+
+/** How many traces there are in all, roughly; of `shown` there is one at least. */
+function countTraces(
+  scope: Scope,
+  asking: Asking,
+  question: TraceQuestion,
+  place: Place,
+  shown: FoundTrace[],
+): Promise<number> {
+  const passed = place.offset + shown.length;
+  // The slowest traces tell nothing of how many there are.
+  const isRecent = question.order === 'recent';
+  const last = BigInt(shown[shown.length - 1].rank);
+  const ask = (limit: number, maxSeconds: number, settings: ClickHouseSettings) => {
+    const where = matching(scope, question, place.range);
+    return asking.rows<{ matches: string }>(
+      countStatement(where, limit),
+      where,
+      maxSeconds,
+      isRecent ? settings : undefined,
+    );
+  };
+  return estimateTotal(ask, isRecent ? extrapolate(passed, place.range, last, true) : passed + 1);
 }
 
 /** @param params of the statement that it becomes a part of */
@@ -272,29 +283,5 @@ function summaryOf(row: SummaryRow): TraceSummary {
     span_count: Number(row.spans),
     error_count: Number(row.errors),
     services: row.services,
-  };
-}
-
-const STEP_NS = 300_000_000_000n;
-
-/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
-export async function stepsOf(
-  scope: Scope,
-  asking: Asking,
-  traceId: string,
-  range: TimeRange,
-): Promise<TimeRange | undefined> {
-  const where = new Where(scope);
-  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
-  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
-    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
-FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
-    where,
-  );
-  if (steps === '0') return undefined;
-  const [fromNs, toNs] = [BigInt(first) * 1_000_000_000n, BigInt(last) * 1_000_000_000n + STEP_NS];
-  return {
-    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
-    toNs: toNs < range.toNs ? toNs : range.toNs,
   };
 }

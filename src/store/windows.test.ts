@@ -15,8 +15,8 @@ describe('Windows of a search', () => {
     assert.deepEqual([...windowsOf(hour, undefined, true)].map(minutes), [15, 45]);
     const month = { fromNs: 0n, toNs: 30n * DAY_NS };
     const windows = [...windowsOf(month, undefined, true)];
-    assert.deepEqual(windows.map(minutes).slice(0, 4), [15, 120, 960, 7680]);
-    assert.equal(windows.length, 5);
+    assert.deepEqual(windows.map(minutes).slice(0, 2), [15, 1440]);
+    assert.equal(windows.length, 3);
     assert.equal(windows[0].range.toNs, month.toNs);
     assert.equal([...windowsOf(month, undefined, false)][0].range.fromNs, 0n);
   });
@@ -58,7 +58,17 @@ describe('Windows of a search', () => {
       asked.push(minutes(window));
       return ['row', 'row'];
     });
-    assert.deepEqual([asked, rows.length], [[15, 120], 4]);
+    assert.deepEqual([asked, rows.length], [[15, 15], 4]);
+  });
+
+  it('are as long as the rest of the page needs where something was found, and longer where nothing was', () => {
+    const windows = windowsOf({ fromNs: 0n, toNs: 30n * DAY_NS }, undefined, true);
+    const next = (found?: number) => minutes(windows.next(found).value as Window);
+    assert.equal(next(), 15);
+    assert.equal(next(0), 1440);
+    // A fifth in 1,455 minutes: four times as long, and half of it more.
+    assert.equal(next(0.2), 1455 * 6);
+    assert.equal(next(0.99), 154);
   });
 
   it('give what was found before a limit was hit, and fail where there is nothing to give', async () => {
@@ -68,7 +78,7 @@ describe('Windows of a search', () => {
       throw tooExpensive();
     });
     assert.deepEqual(rows, ['row']);
-    assert.match(partialReason!, /stopped\. Not searched: 1970-01-30T21:45:00.* to 1970-01-30T23:45:00/);
+    assert.match(partialReason!, /stopped\. Not searched: 1970-01-29T23:45:00.* to 1970-01-30T23:45:00/);
     const nothing = readInWindows(month(), 3, async ({ isFirst }) => {
       if (isFirst) return [];
       throw tooExpensive();

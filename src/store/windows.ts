@@ -1,5 +1,7 @@
+import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { TimeRange } from '../http/time.js';
+import { type Asking, Where } from './statement.js';
 import { nanosToIso } from './values.js';
 
 /** A piece of a time range that is searched by one statement. */
@@ -10,11 +12,15 @@ export interface Window {
 }
 
 const FIRST_NS = 900_000_000_000n;
-const GROWTH = 8n;
+/** Where nothing was found: from 15 minutes to a day, then to all. A statement that finds nothing costs as much as reading hours. */
+const GROWTH = 96n;
+/** Where something was found: as long as the rest of the page takes at that density, and half as long again. */
+const MARGIN = 1.5;
 
 /**
- * The range in pieces, from the end where reading begins. Each is eight times as long as the one before: a page that is soon full has read
- * little, and where nothing matches, thirty days cost five statements.
+ * The range in pieces, from the end where reading begins, the first 15 minutes long. A page that is soon full has read little; where nothing
+ * matches, thirty days cost three statements; else a piece is as long as the rest of the page is likely to need. Told by `next` which
+ * part of the page has been found so far.
  *
  * @param beginNs time of the row that the page begins after, within the first piece; undefined: the range's end
  */
@@ -22,22 +28,29 @@ export function* windowsOf(
   range: TimeRange,
   beginNs: bigint | undefined,
   newestFirst: boolean,
-): Generator<Window> {
+): Generator<Window, void, number | undefined> {
   let { fromNs, toNs } = range;
   if (beginNs !== undefined && beginNs >= fromNs && beginNs < toNs) {
     if (newestFirst) toNs = beginNs + 1n;
     else fromNs = beginNs;
   }
   let length = FIRST_NS;
+  let searched = 0n;
   for (let isFirst = true; fromNs < toNs; isFirst = false) {
     // What is left is not worth another statement when it is not much longer.
     const isLast = toNs - fromNs <= 2n * length;
     const edge = isLast ? (newestFirst ? fromNs : toNs) : newestFirst ? toNs - length : fromNs + length;
-    yield { range: newestFirst ? { fromNs: edge, toNs } : { fromNs, toNs: edge }, isFirst };
+    const found = yield { range: newestFirst ? { fromNs: edge, toNs } : { fromNs, toNs: edge }, isFirst };
+    searched += newestFirst ? toNs - edge : edge - fromNs;
     if (newestFirst) toNs = edge;
     else fromNs = edge;
-    length *= GROWTH;
+    length = found ? longEnough(searched, found) : length * GROWTH;
   }
+}
+
+function longEnough(searched: bigint, found: number): bigint {
+  const length = BigInt(Math.ceil((Number(searched) * MARGIN * (1 - found)) / found));
+  return length > FIRST_NS ? length : FIRST_NS;
 }
 
 /**
@@ -48,12 +61,14 @@ export function* windowsOf(
  * @throws what `ask` throws; QUERY_TOO_EXPENSIVE when nothing was found before
  */
 export async function readInWindows<Row>(
-  windows: Iterable<Window>,
+  windows: Iterable<Window, void, number | undefined>,
   wanted: number,
   ask: (window: Window, found: readonly Row[]) => Promise<Row[]>,
 ): Promise<{ rows: Row[]; partialReason?: string }> {
   const rows: Row[] = [];
-  for (const window of windows) {
+  const pieces = windows[Symbol.iterator]();
+  for (let piece = pieces.next(); !piece.done; piece = pieces.next(rows.length / wanted)) {
+    const window = piece.value;
     try {
       rows.push(...(await ask(window, rows)));
     } catch (error) {
@@ -66,4 +81,28 @@ export async function readInWindows<Row>(
     if (rows.length >= wanted) break;
   }
   return { rows };
+}
+
+const STEP_NS = 300_000_000_000n;
+
+/** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
+export async function stepsOf(
+  scope: Scope,
+  asking: Asking,
+  traceId: string,
+  range: TimeRange,
+): Promise<TimeRange | undefined> {
+  const where = new Where(scope);
+  const id = `toFixedString(unhex(${where.bind('String', traceId)}), 16)`;
+  const [{ first, last, steps }] = await asking.rows<{ first: number; last: number; steps: string }>(
+    `SELECT toUnixTimestamp(min(step)) AS first, toUnixTimestamp(max(step)) AS last, toString(count()) AS steps
+FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id = ${id}`,
+    where,
+  );
+  if (steps === '0') return undefined;
+  const [fromNs, toNs] = [BigInt(first) * 1_000_000_000n, BigInt(last) * 1_000_000_000n + STEP_NS];
+  return {
+    fromNs: fromNs > range.fromNs ? fromNs : range.fromNs,
+    toNs: toNs < range.toNs ? toNs : range.toNs,
+  };
 }
