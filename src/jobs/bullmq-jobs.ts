@@ -212,8 +212,11 @@ export class BullMqJobs implements JobQueues {
       }
       // With a number of BullMQ's own: one that it is given costs Redis a tenth more, with each job that is added and each that is done.
       const all = jobs.map((job) => this.asBull(name, job));
-      const add = async () =>
-        all.length === 1 ? [await queue.add(name, all[0].data, all[0].opts)] : queue.addBulk(all);
+      const add = async ({ stream }: Client) => {
+        // Gathered into one write, Redis and this process would wait for each other in turn: half as many a second.
+        stream.uncork();
+        return all.length === 1 ? [await queue.add(name, all[0].data, all[0].opts)] : queue.addBulk(all);
+      };
       const added = await orUnavailable(this.redis.request(add));
       return added.map(({ id }) => ({ id: fromBullId(id!), isNew: true }));
     });
