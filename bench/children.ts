@@ -84,13 +84,22 @@ export async function startServer(
 }
 
 /** The naive reference pipeline in its own process. */
-export async function startNaive(): Promise<ServerUnderTest> {
+export function startNaive(): Promise<ServerUnderTest> {
+  return startSmall('./naive-server.js');
+}
+
+/** A server that takes bodies and keeps nothing. */
+export function startBare(): Promise<ServerUnderTest> {
+  return startSmall('./bare-server.js');
+}
+
+async function startSmall(file: string): Promise<ServerUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'telemetryflow-naive-'));
-  const child = fork(here('./naive-server.js'), [dataDir]);
+  const child = fork(here(file), [dataDir]);
   const exited = exitOf(child);
   const { port } = await new Promise<{ port: number }>((resolve, reject) => {
     child.once('message', (message) => resolve(message as { port: number }));
-    exited.then((code) => reject(new Error(`The naive pipeline ended with ${code}`)));
+    exited.then((code) => reject(new Error(`${file} ended with ${code}`)));
   });
   const url = `http://127.0.0.1:${port}`;
   const stop = () => {

@@ -6,7 +6,7 @@ import { ClickHouseHttp } from '../test/support/clickhouse-http.js';
 import { startPostgres } from '../test/support/postgres-server.js';
 import { startRedis } from '../test/support/redis-server.js';
 import { WorkerProcess } from '../test/support/worker.js';
-import { prepareLoad, type ServerUnderTest, startServer } from './children.js';
+import { prepareLoad, type ServerUnderTest, startBare, startServer } from './children.js';
 import type { LoadOrder } from './load-client.js';
 import { cpuSeconds, residentBytes, sleep } from './process-stats.js';
 import type { Bench } from './queue.js';
@@ -145,4 +145,26 @@ export async function benchIngest({ say, progress }: Bench, requests: number): P
   );
   say(`\nResident at the end: ${memory.join(', ')}.`);
   await installation.stop();
+  await benchBareHttp({ say, progress }, cases(requests)[0]);
+}
+
+/** The same requests to a server that does nothing with them: what the machine has left for ours. */
+async function benchBareHttp({ say, progress }: Bench, { name, ...order }: Case): Promise<void> {
+  progress('ingest: a server that only answers');
+  const server = await startBare();
+  const send = async (bodies: number) => {
+    seed += 100_000;
+    const url = `${server.otlp}/v1/traces`;
+    const all = { ...order, bodies, url, key: 'none', signal: 'traces', gzip: false, seed } as const;
+    return (await prepareLoad(all)).go();
+  };
+  await send(Math.ceil(order.bodies / 10));
+  const before = cpuSeconds(server.pid);
+  const report = await send(order.bodies);
+  const us = (cpu: number) => shown((cpu * 1e6) / order.bodies);
+  say(
+    `\nThe limit of the machine: ${name}, from the same sender to a \`node:http\` server that reads the body and answers 202: ${shown(order.bodies / report.seconds)} answered/s, ${us(report.cpuSeconds)} us of CPU in the sender, ${us(cpuSeconds(server.pid) - before)} in the server.`,
+  );
+  await server.stop();
+  rmSync(server.dataDir, { recursive: true, force: true });
 }

@@ -13,7 +13,7 @@ Usage: telemetryflow [command]
   cleanup        delete what has outlived its retention on a running server; --dry-run only counts
   keys           make, list and revoke API keys
   users          reset a user's password
-  queues         show the queues of a running server, live; pause, resume, retry
+  queues         show the queues of a running server, live; pause, resume, retry, drop
   alerts         test, export and import alert rules
   version        print the version
 `;

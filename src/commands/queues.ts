@@ -8,12 +8,15 @@ import { table } from './table.js';
 
 export const QUEUES_USAGE = `telemetryflow queues [--once] [--every 2] [--url http://host:3000] [--key <key>]
 telemetryflow queues pause|resume|retry-failed <queue>
+telemetryflow queues drop-failed <queue> --all|<id>...
 
 Shows the queues of the running server, again every 2 seconds until Ctrl+C, or once where the output is no terminal. The server is the one
 of DATA_DIR, or --url; without --key the command makes itself a key through DATABASE_URL or DATA_DIR.
+What is dropped is gone for good, and counted as dropped in the ledger. GET /api/v1/queues/<queue>?state=failed lists the ids.
 `;
 
 const ACTIONS = ['pause', 'resume', 'retry-failed'];
+const DROP = 'drop-failed';
 const CLEAR = '\u001b[H\u001b[2J';
 
 const usage = (problem: string) => new StartupError(`${problem}\n\n${QUEUES_USAGE}`);
@@ -28,19 +31,26 @@ export async function queuesCommand(config: Config, args: string[]): Promise<voi
   const everySeconds = Number(values.every ?? 2);
   if (!(everySeconds >= 0.2 && everySeconds <= 3600))
     throw usage(`--every ${values.every}: 0.2 to 3600 seconds`);
-  const [action, queue, more] = positionals;
-  if (action !== undefined && (!ACTIONS.includes(action) || queue === undefined || more !== undefined))
+  const [action, queue, ...ids] = positionals;
+  if (action !== undefined && (![...ACTIONS, DROP].includes(action) || queue === undefined))
     throw usage(`Unexpected: ${positionals.join(' ')}`);
+  if (ids.length > 0 && action !== DROP) throw usage(`Unexpected: ${ids.join(' ')}`);
+  const isAll = values.all ?? false;
+  if (isAll !== (action === DROP && ids.length === 0))
+    throw usage(`${DROP} takes either ids or --all, and nothing else does`);
+  const body = action === DROP ? (isAll ? { all: true } : { ids }) : undefined;
   const { url, key } = values;
   await withServer(config, { url, key }, ['admin'], async (call) => {
     if (action === undefined) await show(call, values.once ?? !process.stdout.isTTY, everySeconds * 1000);
-    else console.log(JSON.stringify(await call('POST', `/queues/${encodeURIComponent(queue)}/${action}`)));
+    else
+      console.log(JSON.stringify(await call('POST', `/queues/${encodeURIComponent(queue)}/${action}`, body)));
   });
 }
 
 function parse(args: string[]) {
   const text = { type: 'string' } as const;
-  const options = { once: { type: 'boolean' }, every: text, url: text, key: text } as const;
+  const flag = { type: 'boolean' } as const;
+  const options = { once: flag, all: flag, every: text, url: text, key: text } as const;
   return parseArguments({ args, options, allowPositionals: true }, usage);
 }
 

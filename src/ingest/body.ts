@@ -100,8 +100,12 @@ export function readBody(
       isWhole = true;
       resolve(pool.slice(body, 0, used));
     });
-    request.on('error', () => fail(new ClientGone()));
-    request.on('close', () => fail(new ClientGone()));
+    // Every request closes, and an error with its stack costs as much as the check of a small body.
+    const gone = () => {
+      if (!isWhole) fail(new ClientGone());
+    };
+    request.on('error', gone);
+    request.on('close', gone);
     makeRoom(Math.min(length ?? FIRST_BYTES, FIRST_BYTES));
   });
 }

@@ -46,8 +46,8 @@ const THREAD_HEAP_MB = 512;
     {
       provide: TranscodePool,
       inject: [CONFIG],
-      useFactory: ({ cpuCount }: Config) =>
-        new TranscodePool(Math.max(1, cpuCount - 1), 'otlp-batch', THREAD_HEAP_MB),
+      useFactory: ({ cpuCount, FAILPOINT }: Config) =>
+        new TranscodePool(Math.max(1, cpuCount - 1), 'otlp-batch', THREAD_HEAP_MB, FAILPOINT),
     },
     {
       provide: Acceptor,

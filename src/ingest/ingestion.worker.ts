@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { StaleAnswers } from '../answers/stale-answers.js';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import { isRetryable } from '../connections/clickhouse-errors.js';
-import { AppError } from '../errors.js';
+import { AppError, PermanentError } from '../errors.js';
 import { reach } from '../failpoints.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { BodyPool } from '../memory/body-pool.js';
@@ -16,12 +16,11 @@ import type { QueueNumbers } from '../queue-numbers.js';
 import type { TouchedHours } from '../series/touched-hours.js';
 import { writeBlock } from '../store/writer.js';
 import type { TranscodePool } from '../threads/thread.js';
-import type { BlockTimes, NativeFile } from '../threads/thread-messages.js';
+import { type BlockTimes, type NativeFile, ThreadError } from '../threads/thread-messages.js';
+import { TrialLost } from '../threads/trial.js';
 import { BatchHands } from './batch-hands.js';
 
 const MAX_BACKOFF_MS = 10_000;
-/** Processes that ended with a batch, before it is suspected to be the reason. */
-const SUSPICIOUS_INTERRUPTIONS = 2;
 const DAY_MS = 86_400_000;
 
 /** Takes batches from the queue into the store: transcode off the event loop, one INSERT, done. */
@@ -71,8 +70,7 @@ export class IngestionWorker {
 
   private async work(batch: IngestBatch): Promise<void> {
     try {
-      if (batch.isPoison || (isSuspect(batch) && batch.entries.length > 1)) await this.isolate(batch);
-      else await this.process(batch);
+      await this.process(batch);
     } catch (error) {
       if (!(error instanceof BatchLost)) throw error;
       const { id, signal, items } = batch;
@@ -155,6 +153,7 @@ export class IngestionWorker {
     }
   }
 
+  /** A batch that a process ended with may be why: it is tried where an end costs nothing. */
   private async transcode(batch: IngestBatch, file: string): Promise<NativeFile> {
     const entries = await Promise.all(
       batch.entries.map(async ({ receivedAtMs, retentionDays, read }) => ({
@@ -164,38 +163,24 @@ export class IngestionWorker {
     );
     const request = { signal: batch.signal, file, entries };
     try {
-      if (!isSuspect(batch)) return await this.threads.transcode(request);
-      return await this.threads.transcodeAlone(request, (isRunning) => this.queue.trial(batch, isRunning));
+      if (batch.interruptions === 0) return await this.threads.transcode(request);
+      return await this.threads.transcodeApart(request);
     } finally {
       for (const { body } of entries) this.bodies.give(body);
     }
   }
 
   /**
-   * What may have taken processes down is halved until it is alone. That costs nothing where something else did, a kill of the
-   * process say. Alone, it is set aside when a process ended in the few milliseconds of its trial.
-   */
-  private async isolate(batch: IngestBatch): Promise<void> {
-    const { id, signal, items, interruptions } = batch;
-    const about = { batch: id, signal, items, interruptions };
-    if (batch.entries.length > 1) {
-      this.log.warn(about, 'Processes ended while they worked on this batch; halving it');
-      return this.queue.split(batch);
-    }
-    this.log.error(about, 'A process ended while it tried this request; set aside in the failed set');
-    this.counters.failed(signal, items);
-    return this.queue.fail(batch, `${interruptions} processes ended while they worked on it`);
-  }
-
-  /**
    * A batch that fails by itself is tried some times, while others pass it; then it is halved, until the one bad request
-   * is alone and set aside.
+   * is alone and set aside. One that ended the process it was tried in is halved at once: only a request that is alone gets its other
+   * tries, for something else may have ended it, a want of memory say.
    */
   private async recover(batch: IngestBatch, error: Error): Promise<void> {
     const { id, signal, items } = batch;
     const about = { err: error, batch: id, signal, items };
     const failures = (this.failures.get(id) ?? 0) + 1;
-    if (failures < this.numbers.tries) {
+    const isToHalve = error instanceof TrialLost && batch.entries.length > 1;
+    if (failures < this.numbers.tries && !isToHalve) {
       this.log.warn(about, 'Batch not stored, trying again');
       this.failures.set(id, failures);
       return this.queue.retry(batch, this.numbers.firstBackoffMs * 2 ** (failures - 1));
@@ -211,10 +196,6 @@ export class IngestionWorker {
   }
 }
 
-function isSuspect({ interruptions }: IngestBatch): boolean {
-  return interruptions >= SUSPICIOUS_INTERRUPTIONS;
-}
-
 /** Parts of the table that the insert makes at most: one for each day that its rows can be of. */
 function blocksOf({ times }: NativeFile): number {
   return times ? Math.floor(times.maxMs / DAY_MS) - Math.floor(times.minMs / DAY_MS) + 1 : 1;
@@ -223,6 +204,8 @@ function blocksOf({ times }: NativeFile): number {
 /** Faults of what we depend on: the store, the disk, the thread. They pass. */
 function isAway(error: Error): boolean {
   if (error instanceof AppError) return error.status === 503;
+  if (error instanceof PermanentError) return false;
+  if (error instanceof ThreadError) return error.code !== undefined;
   const code = (error as NodeJS.ErrnoException).code;
   return code === 'ENOSPC' || code === 'EIO' || code === 'EDQUOT' || isRetryable(error);
 }

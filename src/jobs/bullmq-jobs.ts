@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { openRedis, type Redis, RedisAway } from '../connections/redis.js';
 import { AppError } from '../errors.js';
 import { type AllQueueNumbers, QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
-import { bullKey, PREFIX, toBullId } from './bullmq-keys.js';
+import { bullKey, fromBullId, PREFIX, toBullId } from './bullmq-keys.js';
 import { failedIds, JobCounts, listJobs, readJob, readStats, retryJobs } from './bullmq-reader.js';
 import { openWorkerClient, Turns } from './bullmq-redis.js';
 import { BullMqRepeats, type DueJob } from './bullmq-repeats.js';
@@ -210,17 +210,21 @@ export class BullMqJobs implements JobQueues {
         const answers = await orUnavailable(this.redis.request(() => this.inOneStep(queue, jobs)));
         return jobs.map(({ id }, index) => ({ id, isNew: answers![2 * index] === 0 }));
       }
+      // With a number of BullMQ's own: one that it is given costs Redis a tenth more, with each job that is added and each that is done.
       const all = jobs.map((job) => this.asBull(name, job));
-      const add = () => (all.length === 1 ? queue.add(name, all[0].data, all[0].opts) : queue.addBulk(all));
-      await orUnavailable(this.redis.request<unknown>(add));
-      return jobs.map(({ id }) => ({ id, isNew: true }));
+      const add = async ({ stream }: Client) => {
+        // Gathered into one write, Redis and this process would wait for each other in turn: half as many a second.
+        stream.uncork();
+        return all.length === 1 ? [await queue.add(name, all[0].data, all[0].opts)] : queue.addBulk(all);
+      };
+      const added = await orUnavailable(this.redis.request(add));
+      return added.map(({ id }) => ({ id: fromBullId(id!), isNew: true }));
     });
   }
 
-  private asBull(name: QueueName, { id, payload, delayMs, priority }: CheckedJob) {
+  private asBull(name: QueueName, { payload, delayMs, priority }: CheckedJob) {
     const { priority: usual, tries, firstBackoffMs } = this.options.numbers[name];
     const opts = {
-      jobId: toBullId(id),
       priority: priority ?? usual,
       delay: delayMs,
       attempts: tries,
@@ -238,9 +242,11 @@ export class BullMqJobs implements JobQueues {
   ): Promise<unknown[] | undefined> {
     const name = queue.name as QueueName;
     const transaction = (await queue.getBackend().client).multi();
-    for (const { data, opts } of jobs.map((job) => this.asBull(name, job))) {
-      transaction.runCommand('exists', [bullKey(name, opts.jobId)]);
-      void new Job(queue, name, data, opts, opts.jobId).addJob(transaction, {});
+    for (const job of jobs) {
+      const { data, opts } = this.asBull(name, job);
+      const jobId = toBullId(job.id);
+      transaction.runCommand('exists', [bullKey(name, jobId)]);
+      void new Job(queue, name, data, { ...opts, jobId }, jobId).addJob(transaction, {});
     }
     more(transaction);
     const answers = await transaction.exec();

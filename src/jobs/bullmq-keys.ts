@@ -11,16 +11,20 @@ export const bullKey = (queue: QueueName, name: string) => `${PREFIX}:${queue}:$
 export const ownKey = (queue: QueueName, name: 'repeats' | 'ticks' | 'about' | 'counters') =>
   `tf:jobs:${queue}:${name}`;
 
+const NUMBERED = /^\d+$/;
+
 /**
- * The id of a job as BullMQ may have it: it refuses numbers and colons, and an id such as `wait` would be the key of one of its lists.
+ * The id of a job as BullMQ may have it: it refuses numbers and colons, and an id such as `wait` would be the key of one of its lists. A job
+ * that was added without a name has the number that BullMQ gave it, `~17` here: names have no `~`.
  */
 export function toBullId(id: string): string {
-  return `j.${id.replace(':', '@')}`;
+  return id.startsWith('~') ? id.slice(1) : `j.${id.replace(':', '@')}`;
 }
 
-/** The other way; what another program added keeps its id. */
+/** The other way; what another program added under a name keeps it. */
 export function fromBullId(id: string): string {
-  return id.startsWith('j.') ? id.slice(2).replace('@', ':') : id;
+  if (id.startsWith('j.')) return id.slice(2).replace('@', ':');
+  return NUMBERED.test(id) ? `~${id}` : id;
 }
 
 /** The tick that a repeated job is for. */

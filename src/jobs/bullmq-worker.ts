@@ -72,11 +72,36 @@ export class SuspectLane {
 }
 
 /** A job in hand. */
-interface Taken {
-  controller: AbortController;
-  isLost: boolean;
+class Taken {
+  isLost = false;
   /** Ends the wait for its handler. */
-  drop(): void;
+  drop!: () => void;
+  private controller: AbortController | undefined;
+  private reason: Error | undefined;
+
+  /** Made when it is asked for: most handlers are over before anybody could. */
+  get signal(): AbortSignal {
+    this.controller ??= new AbortController();
+    if (this.reason) this.controller.abort(this.reason);
+    return this.controller.signal;
+  }
+
+  get isAborted(): boolean {
+    return this.reason !== undefined;
+  }
+
+  abort(reason: Error): void {
+    this.reason ??= reason;
+    this.controller?.abort(reason);
+  }
+
+  /** What the work comes to, or a rejection once it is dropped. */
+  unlessDropped<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.drop = () => reject(new Error('dropped'));
+      work.then(resolve, reject);
+    });
+  }
 }
 
 /** Works one queue off in this process. */
@@ -131,9 +156,9 @@ export class QueueWorker<P> {
     this.isClosing = true;
     await this.worker.pause(true);
     if (!(await this.isIdleWithin(graceMs))) {
-      for (const { controller } of this.taken.values()) controller.abort(new Error('The process stops'));
+      for (const taken of this.taken.values()) taken.abort(new Error('The process stops'));
       await this.isIdleWithin(SIGNAL_MS);
-      for (const { drop } of this.taken.values()) drop();
+      for (const taken of this.taken.values()) taken.drop();
     }
     const closed = this.worker.close();
     if ((await Promise.race([closed, sleep(GOODBYE_MS, 'late', { ref: false })])) !== 'late') return;
@@ -181,24 +206,22 @@ export class QueueWorker<P> {
   }
 
   private async run(job: Job, token: string): Promise<unknown> {
-    let drop!: () => void;
-    const dropped = new Promise<never>((_, reject) => (drop = () => reject(new Error('dropped'))));
-    const taken: Taken = { controller: new AbortController(), isLost: false, drop };
+    const taken = new Taken();
     this.taken.set(job.id!, taken);
     try {
-      return await Promise.race([this.handle(job, taken.controller.signal), dropped]);
+      return await taken.unlessDropped(this.handle(job, taken));
     } catch (thrown) {
       if (thrown instanceof PermanentError) return this.fail(new UnrecoverableError(asError(thrown).message));
       // Another worker has it, or will have it: what became of this try is of no interest.
       if (taken.isLost) throw new WaitingError();
-      if (taken.controller.signal.aborted) return await this.giveBack(job, token);
+      if (taken.isAborted) return await this.giveBack(job, token);
       return this.fail(asError(thrown));
     } finally {
       this.taken.delete(job.id!);
     }
   }
 
-  private async handle(job: Job, signal: AbortSignal): Promise<unknown> {
+  private async handle(job: Job, taken: Taken): Promise<unknown> {
     const id = fromBullId(job.id!);
     return this.handler({
       id,
@@ -206,7 +229,9 @@ export class QueueWorker<P> {
       attempt: job.attemptsMade + 1,
       addedAtMs: job.timestamp,
       tickMs: tickOf(id),
-      signal,
+      get signal() {
+        return taken.signal;
+      },
       progress: (share) => job.updateProgress(share),
     });
   }
@@ -225,7 +250,7 @@ export class QueueWorker<P> {
   private lost(ids: string[]): void {
     for (const taken of ids.flatMap((id) => this.taken.get(id) ?? [])) {
       taken.isLost = true;
-      taken.controller.abort(new Error('The job is not this worker’s any more'));
+      taken.abort(new Error('The job is not this worker’s any more'));
     }
   }
 

@@ -10,11 +10,14 @@ import { AppError } from '../errors.js';
 import { ApiRoute } from '../http/api-route.js';
 import { parseBody, parseQuery, type RawQuery } from '../http/request.schema.js';
 import { JOB_QUEUES, type JobInfo, type JobQueues, type JobState } from '../jobs/job-queue.js';
+import { Ledger } from '../ledger/ledger.js';
 import { INGEST_QUEUE, type IngestQueue } from '../queue/ingest-queue.js';
 import { QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { QueueFigures } from './queue-figures.js';
 import {
   answerOf,
+  dropBody,
+  droppedAnswer,
   jobAnswer,
   pausedAnswer,
   queueAnswer,
@@ -26,6 +29,8 @@ import {
 } from './queues.schema.js';
 
 const INGESTION = 'otlp-ingestion';
+/** The failed set holds 500 by default; what is over this is for the next call. */
+const MAX_DROPPED = 10_000;
 const OPERATORS =
   'For admins of the organization that the first start made: queues carry the jobs of all tenants.';
 
@@ -37,6 +42,7 @@ export class QueuesController {
     @Inject(QueueFigures) private readonly figures: QueueFigures,
     @Inject(JOB_QUEUES) private readonly jobs: JobQueues,
     @Inject(INGEST_QUEUE) private readonly ingest: IngestQueue,
+    @Inject(Ledger) private readonly ledger: Ledger,
     @Inject(DEFAULT_SCOPE) private readonly home: Scope,
     @Inject(AUDIT) private readonly audit: AuditTrail,
   ) {}
@@ -137,6 +143,47 @@ export class QueuesController {
       : this.jobs.retryFailed(name, ids));
     await this.note(principal, request, 'queue.retry-failed', name, { retried });
     return { name, retried };
+  }
+
+  @ApiRoute({
+    summary: 'Drop failed jobs',
+    description: `They are gone for good; telemetry among them is \`dropped\` in the ledger of its tenant. ${OPERATORS}`,
+    params: queueParams,
+    body: dropBody,
+    response: droppedAnswer,
+    status: 200,
+    errors: ['NOT_FOUND', 'UNAVAILABLE'],
+  })
+  @Post(':name/drop-failed')
+  @HttpCode(200)
+  async dropFailed(
+    @CurrentPrincipal() principal: Principal,
+    @Req() request: FastifyRequest,
+    @Param('name') text: string,
+    @Body() body: unknown,
+  ) {
+    const name = this.queueFor(principal, text);
+    const { ids } = parseBody(dropBody, body ?? {});
+    const which = ids ?? (await this.failedIds(name));
+    const dropped = await (name === INGESTION ? this.ledger.dropFailed(which) : this.remove(name, which));
+    await this.note(principal, request, 'queue.drop-failed', name, { dropped });
+    return { name, dropped };
+  }
+
+  private async failedIds(name: QueueName): Promise<string[]> {
+    if (name === INGESTION) return (await this.ingest.failed()).map(({ id }) => id);
+    const jobs = await this.jobs.list(name, 'failed', { offset: 0, limit: MAX_DROPPED });
+    return jobs.map(({ id }) => id);
+  }
+
+  /** An id may be that of a job that has not failed: those stay. */
+  private async remove(name: QueueName, ids: readonly string[]): Promise<number> {
+    let removed = 0;
+    for (const id of new Set(ids)) {
+      const isFailed = (await this.jobs.find(name, id))?.state === 'failed';
+      if (isFailed && (await this.jobs.remove(name, id))) removed++;
+    }
+    return removed;
   }
 
   private queueFor(principal: Principal, text: string): QueueName {

@@ -21,13 +21,23 @@ export const queueQuery = z.object({
   page: pageFields.page,
   limit: pageFields.limit,
 });
+const jobIds = z
+  .array(z.string({ error: 'a list of job ids' }), { error: 'a list of job ids' })
+  .max(10_000, { error: 'at most 10000 ids' })
+  .optional();
 export const retryBody = z.object({
-  ids: z
-    .array(z.string({ error: 'a list of job ids' }), { error: 'a list of job ids' })
-    .max(10_000, { error: 'at most 10000 ids' })
-    .optional()
-    .describe('which of the failed jobs; all unless given'),
+  ids: jobIds.describe('which of the failed jobs; all unless given'),
 });
+/** What is dropped does not come back, so that it is all of them has to be said. */
+export const dropBody = z
+  .object({
+    ids: jobIds.describe('which of the failed jobs'),
+    all: z.literal(true, { error: 'true, or left out' }).optional().describe('all of them'),
+  })
+  .refine(({ ids, all }) => (ids === undefined) === (all === true), {
+    path: ['ids'],
+    error: 'either ids, or "all": true',
+  });
 
 const time = z.string().describe('ISO 8601');
 export const queueFigure = z.object({
@@ -69,6 +79,7 @@ export type JobAnswer = z.output<typeof job>;
 export const queueAnswer = queueFigure.extend({ jobs: z.array(job).optional() });
 export const pausedAnswer = z.object({ name: z.enum(QUEUE_NAMES), paused: z.boolean() });
 export const retriedAnswer = z.object({ name: z.enum(QUEUE_NAMES), retried: z.int() });
+export const droppedAnswer = z.object({ name: z.enum(QUEUE_NAMES), dropped: z.int() });
 
 const rounded = (value: number | null) => (value === null ? null : Math.round(value * 100) / 100);
 const iso = (ms: number) => new Date(ms).toISOString();

@@ -74,12 +74,6 @@ export class BatchDesk {
     }
   }
 
-  async trial(view: IngestBatch, isRunning: boolean): Promise<void> {
-    const batch = this.held(view);
-    batch.isOnTrial = isRunning;
-    await this.parts.journal.appendPlans([batch], () => true);
-  }
-
   done(view: IngestBatch): void {
     const batch = this.held(view);
     this.counts.completed++;
@@ -102,7 +96,7 @@ export class BatchDesk {
     this.counts.failures++;
     const middle = Math.ceil(entries.length / 2);
     const halves = [entries.slice(0, middle), entries.slice(middle)].map((part) =>
-      this.newBatch(part, Math.max(0, batch.interruptions - 1)),
+      this.newBatch(part, batch.interruptions),
     );
     const { backlog, journal } = this.parts;
     batch.holder = undefined;
@@ -175,8 +169,6 @@ export class BatchDesk {
       planSegment: 0,
       isRecorded: false,
       hasBegun: false,
-      isPoison: false,
-      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };
@@ -214,7 +206,7 @@ export class BatchDesk {
   }
 
   private viewOf(batch: Batch): IngestBatch {
-    const { id, signal, scope, attempt, interruptions, isPoison } = batch;
+    const { id, signal, scope, attempt, interruptions } = batch;
     const entries = batch.entries.map((entry) => ({
       receivedAtMs: entry.receivedAtMs,
       retentionDays: entry.retentionDays,
@@ -227,7 +219,7 @@ export class BatchDesk {
       },
     }));
     const sums = sumOf(batch.entries);
-    const view: IngestBatch = { id, signal, scope, attempt, interruptions, isPoison, entries, ...sums };
+    const view: IngestBatch = { id, signal, scope, attempt, interruptions, entries, ...sums };
     return view;
   }
 

@@ -78,7 +78,7 @@ test('a duplicate is known for ten minutes even when its segment is deleted and 
   await queue.close();
 });
 
-test('a process that ends with a batch is counted until an insert began; one that ends in a trial is held against it', async (context) => {
+test('a process that ends with a batch is counted until an insert began', async (context) => {
   const directory = await temporaryDirectory(context);
   let queue = await openIn(directory);
   await queue.add(entryOf('a'));
@@ -92,25 +92,18 @@ test('a process that ends with a batch is counted until an insert began; one tha
     queue = await openIn(copy);
     return (await takeSoon(queue, { patienceMs: 5000 }))!;
   };
-  const said = ({ attempt, interruptions, isPoison }: IngestBatch) => [attempt, interruptions, isPoison];
+  const said = ({ attempt, interruptions }: IngestBatch) => [attempt, interruptions];
   const first = (await takeSoon(queue, { patienceMs: 5000 }))!;
-  assert.deepEqual(said(first), [1, 0, false]);
-  assert.deepEqual(said(await killed()), [2, 1, false]);
+  assert.deepEqual(said(first), [1, 0]);
+  assert.deepEqual(said(await killed()), [2, 1]);
   let batch = await killed();
-  assert.deepEqual(said(batch), [3, 2, false]);
-  await queue.trial(batch, true);
-  await queue.trial(batch, false);
-  batch = await killed();
-  assert.deepEqual(said(batch), [4, 3, false], 'the trial was over');
-  await queue.trial(batch, true);
-  batch = await killed();
-  assert.deepEqual(said(batch), [5, 4, true]);
+  assert.deepEqual(said(batch), [3, 2]);
   await queue.beginInsert(batch);
   batch = await killed();
-  assert.deepEqual([batch.id, batch.interruptions], [first.id, 4], 'its insert had begun');
+  assert.deepEqual([batch.id, batch.interruptions], [first.id, 2], 'its insert had begun');
   await queue.close();
   queue = await openIn(at);
-  assert.equal((await takeSoon(queue, { patienceMs: 5000 }))?.interruptions, 4, 'an orderly stop is none');
+  assert.equal((await takeSoon(queue, { patienceMs: 5000 }))?.interruptions, 2, 'an orderly stop is none');
   await queue.close();
 });
 

@@ -113,10 +113,6 @@ export class DiskIngestQueue implements IngestQueue {
     return this.desk.beginInsert(batch);
   }
 
-  trial(batch: IngestBatch, isRunning: boolean): Promise<void> {
-    return this.desk.trial(batch, isRunning);
-  }
-
   done(batch: IngestBatch): void {
     this.desk.done(batch);
   }

@@ -71,12 +71,10 @@ export interface IngestBatch {
   /** 1 when it is given out first, then one more each time (retries and restarts counted, as far as known). */
   readonly attempt: number;
   /**
-   * How many processes ended while they held this batch and had not begun to insert it: more than one hints at a batch that
-   * kills them. Such a batch may be split, since nothing of it can be in the store.
+   * How many processes ended while they held this batch and had not begun to insert it: it may be what killed them. Such a batch may be
+   * split, since nothing of it can be in the store; the halves are as suspect as it was.
    */
   readonly interruptions: number;
-  /** A process ended in the middle of a trial of it. */
-  readonly isPoison: boolean;
   readonly entries: readonly BatchEntry[];
 }
 
@@ -197,19 +195,12 @@ export interface IngestQueue {
    * @throws BatchLost
    */
   beginInsert(batch: IngestBatch, blocks: number): Promise<void>;
-  /**
-   * Notes durably that a trial of a batch begins or is over: whoever works on a batch that may have killed processes says so, so that
-   * it is known for certain when it does it again.
-   *
-   * @throws BatchLost
-   */
-  trial(batch: IngestBatch, isRunning: boolean): Promise<void>;
   /** The batch is stored. Recorded, not synced at once: after a crash it may come again with the same id. @throws BatchLost */
   done(batch: IngestBatch): void;
   /** A dependency is away: the same batch with the same id again after `delayMs`, as often as it takes. @throws BatchLost */
   retry(batch: IngestBatch, delayMs: number): void;
   /**
-   * Replaces a batch durably by two halves with new ids, which are due at once, and with one interruption less. Only where no insert
+   * Replaces a batch durably by two halves with new ids, which are due at once. Only where no insert
    * was begun, or after one that was certainly refused as a whole; after an unknown outcome use `retry`, or rows are stored
    * twice.
    *

@@ -106,7 +106,6 @@ export class QueueJournal {
         interruptions: batch.interruptions,
         out: isOut(batch),
         ...(batch.hasBegun && { begun: true }),
-        ...((batch.isOnTrial || batch.isPoison) && { trial: true }),
       })),
     };
     await this.control(RecordType.plan, encodeControl(record), true, ({ segment }) => {

@@ -46,8 +46,6 @@ export interface PlannedBatch {
   out: boolean;
   /** An insert of it may have begun; missing: not. */
   begun?: boolean;
-  /** In the middle of a trial, or an earlier process ended in one; missing: not. */
-  trial?: boolean;
 }
 
 export interface PlanRecord {

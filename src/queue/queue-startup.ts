@@ -189,8 +189,6 @@ function restore(
       planSegment,
       isRecorded: false,
       hasBegun: planned.begun ?? false,
-      isPoison: planned.trial ?? false,
-      isOnTrial: false,
       isSplitting: false,
       hasLeftovers: false,
     };

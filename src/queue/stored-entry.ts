@@ -46,10 +46,6 @@ export interface Batch {
   isRecorded: boolean;
   /** An insert of it may have begun, now or in an earlier process. */
   hasBegun: boolean;
-  /** A process ended in a trial of it. */
-  isPoison: boolean;
-  /** Its holder tries whether it can be worked on. */
-  isOnTrial: boolean;
   /** A record that replaces it is on its way: no later plan record may name it. */
   isSplitting: boolean;
   /** A try to fail it may have left files in the failed set, which must be gone before it ends in another way. */

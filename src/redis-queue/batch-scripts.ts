@@ -39,12 +39,6 @@ redis.call('ZADD', P .. 'begun:' .. signal, 'NX', inserts - ARGV[4], id)
 redis.call('ZADD', P .. 'held:' .. signal, now + ${LEASE_MS}, id)
 `);
 
-/** ARGV also: whether a trial runs from now on. */
-export const TRIAL = heldScript(`
-redis.call('HSET', BATCH, 'trial', ARGV[4])
-redis.call('ZADD', P .. 'held:' .. signal, now + ${LEASE_MS}, id)
-`);
-
 export const DONE = heldScript(`
 over()
 count('cost', -batch[8])
@@ -64,7 +58,7 @@ drop()
 
 /** ARGV also: milliseconds until it is due again, and by how much the number of its attempts changes. */
 export const PUT_BACK = heldScript(`
-redis.call('HDEL', BATCH, 'holder', 'trial')
+redis.call('HDEL', BATCH, 'holder')
 if ARGV[5] == '0' then count('failures', 1) end
 redis.call('HINCRBY', BATCH, 'attempt', ARGV[5])
 redis.call('ZREM', P .. 'held:' .. signal, id)
@@ -85,7 +79,7 @@ local function half(newId, from, to, order)
   end
   redis.call('HSET', P .. 'batch:' .. newId, 'signal', signal, 'lane', batch[3], 'entries', table.concat(lines, '\\n', from, to),
     'count', to - from + 1, 'bytes', bytes, 'items', items, 'cost', cost, 'attempt', 0,
-    'interruptions', math.max(0, batch[9] - 1))
+    'interruptions', batch[9])
   redis.call('ZADD', P .. 'planned:' .. signal, oldest, newId)
   redis.call('ZADD', P .. 'ready:' .. signal, now - 1 + order / 2, newId)
 end

@@ -9,7 +9,7 @@ import { BatchLost, type IngestBatch, type TakeLimits } from '../queue/ingest-qu
 import { Waiters } from '../queue/waiters.js';
 import { SIGNALS, type Signal } from '../signal.js';
 import { BatchBodies } from './batch-bodies.js';
-import { BEGIN_INSERT, DONE, FAIL, PUT_BACK, RENEW, SPLIT, TRIAL } from './batch-scripts.js';
+import { BEGIN_INSERT, DONE, FAIL, PUT_BACK, RENEW, SPLIT } from './batch-scripts.js';
 import { type EntryLine, readLine, scopeOfLane } from './lane.js';
 import { asAppError } from './redis-errors.js';
 import { PREFIX } from './script.js';
@@ -108,12 +108,6 @@ export class RedisBatchDesk {
     if (isHeld !== 1) throw this.lost(view);
   }
 
-  async trial(view: IngestBatch, isRunning: boolean): Promise<void> {
-    const { holder } = this.heldOf(view);
-    const isHeld = await this.tell(TRIAL, [view.id, holder, isRunning ? 1 : 0]);
-    if (isHeld !== 1) throw this.lost(view);
-  }
-
   done(view: IngestBatch): void {
     const { holder } = this.release(view);
     // When that does not arrive the batch comes again, and the store folds it.
@@ -172,7 +166,7 @@ export class RedisBatchDesk {
   }
 
   private hold(signal: Signal, holder: string, answer: string[]): Held {
-    const [, id, lane, attempt, interruptions, entries, trial] = answer;
+    const [, id, lane, attempt, interruptions, entries] = answer;
     const lines = entries.split('\n').map(readLine);
     const bodies = new BatchBodies(this.parts.redis, this.parts.bodies, lines);
     const view: IngestBatch = {
@@ -181,7 +175,6 @@ export class RedisBatchDesk {
       scope: scopeOfLane(lane),
       attempt: Number(attempt),
       interruptions: Number(interruptions),
-      isPoison: trial === '1',
       items: lines.reduce((sum, line) => sum + line.items, 0),
       bytes: lines.reduce((sum, line) => sum + line.bytes, 0),
       entries: lines.map(({ receivedAtMs, retentionDays, items, bytes, reasons }, index) => ({

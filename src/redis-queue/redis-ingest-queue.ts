@@ -127,10 +127,6 @@ export class RedisIngestQueue implements IngestQueue {
     return this.desk.beginInsert(batch, blocks);
   }
 
-  trial(batch: IngestBatch, isRunning: boolean): Promise<void> {
-    return this.desk.trial(batch, isRunning);
-  }
-
   done(batch: IngestBatch): void {
     this.desk.done(batch);
   }

@@ -16,7 +16,7 @@ const MAX_DELAY_MS = 3_600_000;
 
 /**
  * Gives a batch to a holder: one whose holder fell silent, one that is ready, else a new plan. Answers `b`, id, lane, attempt,
- * interruptions, lines of the entries, whether a trial was running; or `w` and in how many milliseconds something is due, -1 when nothing is known of.
+ * interruptions, lines of the entries; or `w` and in how many milliseconds something is due, -1 when nothing is known of.
  *
  * ARGV: channel, signal, id of a new batch, holder, whether this was asked before without an answer, most bytes, most items, most
  * age, batches a second.
@@ -31,8 +31,8 @@ local BYTES, ITEMS, TURN, BEGUN = P .. 'bytes:' .. signal, P .. 'items:' .. sign
 local RATE = P .. 'rate:' .. time[1]
 
 local function view(id)
-  local batch = redis.call('HMGET', P .. 'batch:' .. id, 'lane', 'attempt', 'interruptions', 'entries', 'trial')
-  return {'b', id, batch[1], batch[2], batch[3], batch[4], batch[5] or '0'}
+  local batch = redis.call('HMGET', P .. 'batch:' .. id, 'lane', 'attempt', 'interruptions', 'entries')
+  return {'b', id, batch[1], batch[2], batch[3], batch[4]}
 end
 local function give(id)
   redis.call('HINCRBY', P .. 'batch:' .. id, 'attempt', 1)

@@ -1,14 +1,17 @@
 import { Worker } from 'node:worker_threads';
-import { AppError } from '../errors.js';
 import { reachBody } from '../failpoints.js';
 import type { CheckResult } from '../otlp/check.js';
-import type {
-  CheckedBody,
-  NativeFile,
-  ThreadAnswer,
-  ThreadRequest,
-  ThreadResult,
+import {
+  type CheckedBody,
+  type NativeFile,
+  resultOf,
+  type ThreadAnswer,
+  ThreadError,
+  type ThreadRequest,
+  type ThreadResult,
+  type TranscodeRequest,
 } from './thread-messages.js';
+import { TranscodeTrial } from './trial.js';
 
 interface Pending {
   resolve(value: ThreadResult): void;
@@ -41,7 +44,7 @@ export class TranscodeThread {
   }
 
   /** Writes a batch as one Native block into `file`. The bodies are not read any more when this settles. */
-  transcode(request: Omit<Extract<ThreadRequest, { kind: 'transcode' }>, 'kind'>): Promise<NativeFile> {
+  transcode(request: TranscodeRequest): Promise<NativeFile> {
     return this.ask<NativeFile>({ kind: 'transcode', ...request });
   }
 
@@ -79,14 +82,11 @@ export class TranscodeThread {
   private settle(answer: ThreadAnswer): void {
     const pending = this.pending.get(answer.id);
     this.pending.delete(answer.id);
-    if ('value' in answer) {
-      pending?.resolve(answer.value);
-      return;
+    try {
+      pending?.resolve(resultOf(answer));
+    } catch (error) {
+      pending?.reject(error as Error);
     }
-    const { code, message, stack } = answer.error;
-    const error = code ? new AppError(code, message) : new Error(message);
-    if (!code && stack) error.stack = stack;
-    pending?.reject(error);
   }
 
   private lose(worker: Worker, cause: Error): void {
@@ -96,76 +96,35 @@ export class TranscodeThread {
     this.pending.clear();
     for (const pending of lost) {
       // Not a passing fault: what was in the thread may be what took it down, so it counts as a try.
-      pending.reject(new Error(`The ${this.name} thread was lost: ${cause.message}`, { cause }));
+      pending.reject(new ThreadError(`The ${this.name} thread was lost: ${cause.message}`, { cause }));
     }
   }
 }
 
-type TranscodeRequest = Parameters<TranscodeThread['transcode']>[0];
-
 /** Threads that make batches, one for each core beside the main thread's. */
 export class TranscodePool {
   private readonly threads: readonly TranscodeThread[];
-  private readonly working = new Set<Promise<unknown>>();
-  /** Has the threads for itself, once the others are through. */
-  private alone: Promise<unknown> | undefined;
+  private readonly trial: TranscodeTrial;
 
+  /** @param failpoint the setting FAILPOINT */
   constructor(
     readonly size: number,
     name: string,
     maxHeapMb: number,
+    failpoint: string | undefined,
   ) {
     this.threads = Array.from({ length: size }, (_, i) => new TranscodeThread(`${name}-${i + 1}`, maxHeapMb));
+    this.trial = new TranscodeTrial(maxHeapMb, failpoint);
   }
 
   /** As `TranscodeThread.transcode`, on the one that has the least to do. */
   async transcode(request: TranscodeRequest): Promise<NativeFile> {
-    while (this.alone) await this.alone.catch(() => undefined);
-    const working = this.run(request);
-    this.working.add(working);
-    try {
-      return await working;
-    } finally {
-      this.working.delete(working);
-    }
-  }
-
-  /**
-   * The same while nothing else is transcoded in this process: if it ends, it was this.
-   *
-   * @param note is told just before and just after
-   */
-  async transcodeAlone(
-    request: TranscodeRequest,
-    note: (isRunning: boolean) => Promise<void>,
-  ): Promise<NativeFile> {
-    while (this.alone) await this.alone.catch(() => undefined);
-    const alone = this.tryOut(request, note);
-    this.alone = alone;
-    try {
-      return await alone;
-    } finally {
-      this.alone = undefined;
-    }
-  }
-
-  private async tryOut(
-    request: TranscodeRequest,
-    note: (isRunning: boolean) => Promise<void>,
-  ): Promise<NativeFile> {
-    await Promise.allSettled(this.working);
-    // So that it does not last as long as the start of a thread.
-    await this.run({ ...request, entries: [] });
-    await note(true);
-    try {
-      return await this.run(request);
-    } finally {
-      await note(false);
-    }
-  }
-
-  private async run(request: TranscodeRequest): Promise<NativeFile> {
     for (const { body } of request.entries) reachBody(body);
     return this.threads.reduce((a, b) => (b.load < a.load ? b : a)).transcode(request);
+  }
+
+  /** The same in a process of its own, for what may end the one that it is done in. @throws TrialLost */
+  transcodeApart(request: TranscodeRequest): Promise<NativeFile> {
+    return this.trial.transcode(request);
   }
 }

@@ -71,12 +71,16 @@ export class Load {
   private readonly agents: Agent[] = [];
   private readonly clients: Promise<void>[] = [];
 
-  /** @param name makes the ids unique; letters and digits only */
+  /**
+   * @param name makes the ids unique; letters and digits only
+   * @param pauseMs of each client after each answer
+   */
   constructor(
     private readonly url: string,
     private readonly random: Random,
     name: string,
     connections = 4,
+    private readonly pauseMs = 0,
   ) {
     for (let i = 0; i < connections; i++) this.clients.push(this.client(`${name}c${i}`));
   }
@@ -107,6 +111,7 @@ export class Load {
       this.answers.set(status, (this.answers.get(status) ?? 0) + 1);
       if (status === 0) return;
       if (status === 503) await sleep(20);
+      if (this.pauseMs > 0) await sleep(this.pauseMs);
     }
   }
 }

@@ -10,6 +10,11 @@ export function rounds(all: number): number {
   return isWhole ? all : Math.ceil((all * 2) / 5);
 }
 
+/** How long a fault lasts, ms: as long as it should with TEST_ROUNDS=all, shorter otherwise. */
+export function lasting(wholeMs: number, shortMs: number): number {
+  return isWhole ? wholeMs : shortMs;
+}
+
 /** Which of the variants of one fault are tried: every one with TEST_ROUNDS=all, one drawn at random otherwise. */
 export function variants<T>(all: readonly T[], random: Random): readonly T[] {
   return isWhole ? all : [random.pick(all)];

@@ -159,6 +159,7 @@ export const ROUTES: Readonly<Record<string, Row>> = {
   'post /api/v1/queues/{name}/pause': { takes: 'admin', operators: true },
   'post /api/v1/queues/{name}/resume': { takes: 'admin', operators: true },
   'post /api/v1/queues/{name}/retry-failed': { takes: 'admin', operators: true, body: {} },
+  'post /api/v1/queues/{name}/drop-failed': { takes: 'admin', operators: true, body: { all: true } },
 
   'get /api/v1/auth/me': { takes: 'read' },
   'post /api/v1/auth/logout': { takes: 'read' },
