@@ -16,6 +16,7 @@ const { SHORT, NONE } = CacheProfile;
 const away: SharedTier = {
   isUp: false,
   lookUp: () => Promise.reject(new Error('asked though it is away')),
+  lease: () => Promise.reject(new Error('asked though it is away')),
   store: () => Promise.reject(new Error('asked though it is away')),
   put: () => Promise.reject(new Error('asked though it is away')),
   renew: () => Promise.reject(new Error('asked though it is away')),
