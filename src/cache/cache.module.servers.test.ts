@@ -132,6 +132,18 @@ describe('Instances of the cache on one Redis', () => {
       assert.equal((await cache.wrap(key, SHORT, slow)).source, 'L1', 'nobody took the quiet for a cut');
   });
 
+  it('compute a value anew before it is over, one of them for all', async () => {
+    const [one, two] = await startTwo();
+    const ttl = { l1Seconds: 60, l2Seconds: 60, refreshAfterSeconds: 2 };
+    let computed = 0;
+    const ask = async (cache: CacheService) => (await cache.wrap(key, ttl, async () => ++computed)).value;
+    assert.deepEqual([await ask(one), await ask(two)], [1, 1]);
+    await sleep(2_050);
+    assert.deepEqual(await Promise.all([ask(one), ask(two)]), [1, 1], 'still');
+    await until('both have the next', async () => (await one.get(key)) === 2 && (await two.get(key)) === 2);
+    assert.equal(computed, 2);
+  });
+
   it('try one after the other when the source fails, and keep no failure', async () => {
     const [one, two] = await startTwo();
     let tried = 0;

@@ -71,7 +71,7 @@ export class CacheService {
    * The value of a key: from memory, from Redis, or from its source, which is asked once for all who want it at the same time, here and on
    * other instances. A source that fails or is slow gives way to a value that is just over, where there is one.
    *
-   * @param source its signal is aborted when every caller who gave one has gone away; what it returns is frozen
+   * @param source its signal is aborted when every caller who gave one has gone away; what it returns is frozen, and undefined is kept nowhere
    * @param signal of the caller, who may go away before the others do
    * @throws what the source throws, to all who wait for it; the reason of `signal`
    */

@@ -133,10 +133,10 @@ export class Loader {
     value: unknown,
     lease: Lease | undefined,
   ): Promise<void> {
-    const packed = pack(value, this.maxValueLength);
+    const packed = value === undefined ? undefined : pack(value, this.maxValueLength);
     if (typeof packed === 'string') this.stats.notKept(packed);
     else if (flight.isOutdated) this.stats.outdated++;
-    else {
+    else if (packed !== undefined) {
       const storing = lease && this.l2?.store(key, packed.text, sharedTtl(ttl), lease);
       flight.landed({ value, source: 'miss' });
       const isStored = storing && (await storing);
