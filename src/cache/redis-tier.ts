@@ -63,7 +63,8 @@ export class RedisTier implements SharedTier {
     const found = this.readValue(raw, began.slice(1));
     if (!isGiven) return { found };
     if (!found || found.freshMs <= leastFreshMs) return { found, lease: { token, began } };
-    await this.release(key, { token, began });
+    // Nobody needs to wait for that: a lease that stays is over by itself, long before the value is.
+    this.release(key, { token, began }).catch(() => undefined);
     return { found };
   }
 

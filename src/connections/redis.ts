@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis as Client, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
+import { Deadlines } from '../deadlines.js';
 import type { Health } from './clickhouse.js';
 
 /** The longest that a request waits for Redis before it goes on without. */
 const REQUEST_TIMEOUT_MS = 200;
-const TICK_MS = 50;
 /** For the handshake of a new connection, and for what no request waits for. */
 const BACKGROUND_TIMEOUT_MS = 5_000;
 /** Pauses before what no request waits for is tried again. */
@@ -47,12 +47,6 @@ export async function runScript(
   }
 }
 
-/** A command that Redis has yet to answer. */
-interface Waiting {
-  ticksLeft: number;
-  readonly giveUp: () => void;
-}
-
 /** Redis did not answer; whether it did what was asked is not known. */
 export class RedisAway extends Error {
   override readonly name = 'RedisAway';
@@ -70,9 +64,7 @@ export class Redis {
   private connections = 0;
   /** The connection took too long, and is still being closed. */
   private isGivenUp = false;
-  private readonly waiting = new Set<Waiting>();
-  /** One timer for all that wait: to set and clear one for each cost as much as the commands. */
-  private ticking: NodeJS.Timeout | undefined;
+  private readonly deadlines = new Deadlines();
 
   /** @param client lazily connecting, without offline queue, as `openRedis` makes it; what is sent by it belongs into `request` */
   constructor(
@@ -117,7 +109,8 @@ export class Redis {
     if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
     this.gatherWrites();
     try {
-      const answer = await this.inTime(use(this.client), timeoutMs);
+      const late = () => new RedisAway(`no answer within ${timeoutMs} ms`);
+      const answer = await this.deadlines.within(use(this.client), timeoutMs, late);
       this.failures = 0;
       return answer;
     } catch (error) {
@@ -166,44 +159,9 @@ export class Redis {
   }
 
   close(): void {
-    clearInterval(this.ticking);
+    this.deadlines.close();
     this.client.removeAllListeners('close');
     this.client.disconnect();
-  }
-
-  /** An answer, or RedisAway up to a tick after its time. */
-  private inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const giveUp = () => reject(new RedisAway(`no answer within ${timeoutMs} ms`));
-      // One more, as the first comes sooner than after a whole one.
-      const waiting = { ticksLeft: Math.ceil(timeoutMs / TICK_MS) + 1, giveUp };
-      this.waiting.add(waiting);
-      const isOver = () => this.waiting.delete(waiting);
-      answer.then(
-        (value) => {
-          isOver();
-          resolve(value);
-        },
-        (error) => {
-          isOver();
-          reject(error);
-        },
-      );
-      this.ticking ??= setInterval(() => this.tick(), TICK_MS);
-    });
-  }
-
-  /** A long step of this process, after which an answer is only not read yet, is one tick however long it took. */
-  private tick(): void {
-    if (this.waiting.size === 0) {
-      clearInterval(this.ticking);
-      this.ticking = undefined;
-    }
-    for (const waiting of this.waiting) {
-      if (--waiting.ticksLeft > 0) continue;
-      this.waiting.delete(waiting);
-      setImmediate(waiting.giveUp);
-    }
   }
 
   /** What is sent in one turn of the event loop goes out in one write: writing is what many small commands cost most. */
