@@ -205,6 +205,7 @@ describe('Instances of the cache on one Redis', () => {
   it('go on with memory while Redis is killed, and share again by themselves', async () => {
     const [one, two] = await startTwo();
     await wrap(one, 'v');
+    await until('in memory too', () => one.getStats().l1.entries === 1);
     await server.kill();
     const startedAt = performance.now();
     assert.equal((await wrap(one, 'x')).source, 'L1');
