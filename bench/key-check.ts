@@ -9,7 +9,7 @@ import { Sessions } from '../src/access/sessions.js';
 import { Credentials } from '../src/edge/credentials.js';
 import { createApiKey } from '../src/tenants/api-key.js';
 import { hashPassword, verifyPassword } from '../src/tenants/password.js';
-import { AuditList, openAccessDatabase } from '../test/support/access-database.js';
+import { AuditList, newCache, openAccessDatabase } from '../test/support/access-database.js';
 
 /*
  * What it costs to know who sends a request: `node scripts/run.cjs program bench/key-check.js`. On the embedded PostgreSQL, in one
@@ -40,7 +40,7 @@ source.query = (...args) => {
   queries++;
   return query(...args);
 };
-const identities = identitiesOf(source, tokens, () => undefined);
+const identities = identitiesOf(source, newCache(), tokens, () => undefined);
 const credentials = new Credentials(identities, scope, 'off');
 const origin = { remoteAddress: undefined, userAgent: undefined, correlationId: '' };
 const login = await new Sessions(source, tokens, audit, () => undefined).login(
@@ -74,7 +74,7 @@ await measure('Credentials.resolve, one known key', () =>
 );
 await measure(
   'a key that is looked up',
-  (index) => identitiesOf(source, tokens, () => undefined).find(keys[index % KEYS], undefined),
+  (index) => identitiesOf(source, newCache(), tokens, () => undefined).find(keys[index % KEYS], undefined),
   500,
 );
 const hashed = await hashPassword(admin.password);

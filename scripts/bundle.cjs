@@ -7,7 +7,12 @@ const root = join(__dirname, '..');
 const FOLDER = join(root, 'dist', 'program');
 
 /** Files that are started by their names: they lie beside each other, as the code that starts them expects. */
-const ENTRIES = ['cli.js', 'threads/transcode.thread.js', 'connections/pglite-init.js'];
+const ENTRIES = [
+  'cli.js',
+  'threads/transcode.thread.js',
+  'threads/transcode.trial.js',
+  'connections/pglite-init.js',
+];
 
 /** Native, or with files of their own that they look for beside themselves, or loaded only when needed and by other packages too. */
 const EXTERNAL = [

@@ -1,6 +1,8 @@
 import { Global, Inject, Module, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
+import { CacheService } from '../cache/cache.service.js';
+import { keys } from '../cache/cache-key.js';
 import { CONFIG, type Config } from '../config.js';
 import { AUDIT, type AuditTrail } from '../edge/audit.js';
 import { IDENTITIES } from '../edge/principal.js';
@@ -16,6 +18,7 @@ import { removeEndedSessions } from './session-rows.js';
 import { Sessions } from './sessions.js';
 import { SignInController } from './sign-in.controller.js';
 import { SignInCodes } from './sign-in.js';
+import { VersionedRows } from './versioned-rows.js';
 
 /** What a credential stands for: keys, logins, and what was known of them less than a second ago. */
 @Global()
@@ -35,9 +38,9 @@ import { SignInCodes } from './sign-in.js';
     },
     {
       provide: KnownIdentities,
-      inject: [DataSource, AccessTokens, KeyUses],
-      useFactory: (source: DataSource, tokens: AccessTokens, uses: KeyUses) =>
-        identitiesOf(source, tokens, (keyId, atMs) => uses.note(keyId, atMs)),
+      inject: [DataSource, CacheService, AccessTokens, KeyUses],
+      useFactory: (source: DataSource, cache: CacheService, tokens: AccessTokens, uses: KeyUses) =>
+        identitiesOf(source, cache, tokens, (keyId, atMs) => uses.note(keyId, atMs)),
     },
     { provide: IDENTITIES, useExisting: KnownIdentities },
     {
@@ -72,13 +75,16 @@ export class AccessModule implements OnModuleInit, OnModuleDestroy {
 /** The identities that one PostgreSQL knows. */
 export function identitiesOf(
   source: DataSource,
+  cache: CacheService,
   tokens: AccessTokens,
   used: (keyId: string, atMs: number) => void,
 ): KnownIdentities {
+  const keyRows = new Lookup((prefixes) => readKeys(source, prefixes));
+  const sessionRows = new Lookup((ids) => readSessions(source, ids));
   return new KnownIdentities({
     version: new AccessVersion(() => readVersion(source)),
-    keys: new Lookup((prefixes) => readKeys(source, prefixes)),
-    sessions: new Lookup((ids) => readSessions(source, ids)),
+    keys: new VersionedRows(cache, keys.permissions, keyRows),
+    sessions: new VersionedRows(cache, keys.session, sessionRows),
     tokens,
     used,
   });

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AuditList, openAccessDatabase, SILENT } from '../../test/support/access-database.js';
+import { AuditList, newCache, openAccessDatabase, SILENT } from '../../test/support/access-database.js';
 import { type PostgresServer, startPostgres } from '../../test/support/postgres-server.js';
+import { startRedis } from '../../test/support/redis-server.js';
+import { until } from '../../test/support/until.js';
+import { openCache } from '../cache/cache.module.js';
 import { openPostgres, type Postgres } from '../connections/postgres.js';
 import { isDatabaseAway } from '../edge/error.filter.js';
 import type { Scope } from '../edge/scope.js';
@@ -40,7 +43,8 @@ describe('Credentials on a PostgreSQL server', { concurrency: false }, () => {
     await server.stop();
   });
 
-  const identities = () => pools.map(({ dataSource }) => identitiesOf(dataSource, tokens, () => undefined));
+  const identities = () =>
+    pools.map(({ dataSource }) => identitiesOf(dataSource, newCache(), tokens, () => undefined));
 
   it('the first admin is made by one of the processes that start at once', async () => {
     const made = await Promise.all(pools.map(({ dataSource }) => makeFirstAdmin(dataSource, scope, audit)));
@@ -108,6 +112,44 @@ describe('Credentials on a PostgreSQL server', { concurrency: false }, () => {
     }
     console.log(`# last let in ${lastMs.toFixed()} ms after the revocation`);
     for (const one of all) assert.equal(await one.find(key, undefined), undefined);
+  });
+
+  it('what PostgreSQL knows of a credential is asked for once by all processes that share Redis, at each version', async () => {
+    const redis = await startRedis();
+    const settings = { REDIS_URL: redis.url, CACHE_L1_ENTRIES: 1000, CACHE_L1_BYTES: 1e7 };
+    const caches = pools.map(() => openCache(settings, SILENT));
+    await until('connected', () =>
+      caches.every(({ service, redis }) => service.getStats().isListening && redis!.isUp),
+    );
+    const asked: string[] = [];
+    const all = pools.map(({ dataSource }, index) => {
+      const query = (async (sql: string, values?: unknown[]) => {
+        if (/FROM (api_keys|sessions)/.test(sql)) asked.push(sql);
+        return dataSource.query(sql, values);
+      }) as typeof dataSource.query;
+      const counted = { query } as typeof dataSource;
+      return identitiesOf(counted, caches[index].service, tokens, () => undefined);
+    });
+    const sessions = new Sessions(pools[0].dataSource, tokens, audit, () => undefined);
+    const { access_token } = await sessions.login(first.email, first.password, origin);
+    const { key, id } = await createApiKey(pools[0].dataSource, {
+      tenantId: scope.tenantId,
+      name: 'shared',
+      permissions: ['read'],
+      createdBy: 'test',
+      expiresAt: new Date(Date.now() + 3_600_000),
+    });
+    for (const credential of [key, access_token])
+      for (const one of all)
+        assert.equal((await one.find(credential, undefined))?.scope.tenantId, scope.tenantId);
+    assert.equal(asked.length, 2);
+    await pools[0].query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
+    await sleep(1_000);
+    for (const one of all) assert.equal(await one.find(key, undefined), undefined);
+    for (const one of all) assert.ok(await one.find(access_token, undefined));
+    assert.equal(asked.length, 4, 'once more, at the next version');
+    for (const cache of caches) await cache.close();
+    await redis.stop();
   });
 
   it('uses of keys noted by several processes at once are written without a deadlock', async () => {

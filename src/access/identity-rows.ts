@@ -3,37 +3,40 @@ import type { Permission, Principal, Role } from '../edge/principal.js';
 import type { Scope } from '../edge/scope.js';
 import type { StoredLimits } from '../tenants/api-key.js';
 
-/** What PostgreSQL knows of a key. */
+/** What PostgreSQL knows of a key. Plain data, as it is kept in the cache. */
 export interface KeyRow {
   id: string;
   name: string;
-  hash: Buffer;
+  /** SHA-256, base64. */
+  hash: string;
   permissions: Permission[];
   limits: StoredLimits | null;
-  expiresAt: Date | null;
-  revokedAt: Date | null;
+  /** Unix milliseconds. */
+  expiresAtMs: number | null;
+  isRevoked: boolean;
   scope: Scope;
 }
 
-/** What PostgreSQL knows of a session: whose it is, and all the tenants of that user's organizations. */
+/** What PostgreSQL knows of a session: whose it is, and all the tenants of that user's organizations. Plain data, as it is kept in the cache. */
 export interface SessionRow {
   userId: string;
   email: string;
-  expiresAt: Date;
-  revokedAt: Date | null;
-  disabledAt: Date | null;
+  /** Unix milliseconds. */
+  expiresAtMs: number;
+  /** Or its user is disabled. */
+  isEnded: boolean;
   /** As `readReach` sorts them. */
   reach: { scope: Scope; role: Role }[];
 }
 
 const SCOPE = `w.organization_id AS "organizationId", w.id AS "workspaceId", t.id AS "tenantId"`;
 const VERSION = 'SELECT version::text AS version FROM access_version';
-const KEYS = `SELECT k.prefix, k.id, k.name, k.key_hash AS hash, k.permissions, k.limits, k.expires_at AS "expiresAt",
-    k.revoked_at AS "revokedAt", ${SCOPE}
+const KEYS = `SELECT k.prefix, k.id, k.name, encode(k.key_hash, 'base64') AS hash, k.permissions, k.limits,
+    (extract(epoch FROM k.expires_at) * 1000)::float8 AS "expiresAtMs", k.revoked_at IS NOT NULL AS "isRevoked", ${SCOPE}
   FROM api_keys k JOIN tenants t ON t.id = k.tenant_id JOIN workspaces w ON w.id = t.workspace_id
   WHERE k.prefix = ANY($1)`;
-const SESSIONS = `SELECT s.id, s.user_id AS "userId", u.email, s.expires_at AS "expiresAt", s.revoked_at AS "revokedAt",
-    u.disabled_at AS "disabledAt"
+const SESSIONS = `SELECT s.id, s.user_id AS "userId", u.email, (extract(epoch FROM s.expires_at) * 1000)::float8 AS "expiresAtMs",
+    s.revoked_at IS NOT NULL OR u.disabled_at IS NOT NULL AS "isEnded"
   FROM sessions s JOIN users u ON u.id = s.user_id
   WHERE s.id = ANY($1)`;
 /** Whoever adds a user to another organization must not change where its login acts: data would go to that one. */
@@ -52,7 +55,12 @@ export async function readVersion(source: DataSource): Promise<string> {
 /** Keys by prefix. */
 export async function readKeys(source: DataSource, prefixes: string[]): Promise<Map<string, KeyRow>> {
   const rows = await source.query<(Omit<KeyRow, 'scope'> & Scope & { prefix: string })[]>(KEYS, [prefixes]);
-  return new Map(rows.map((row) => [row.prefix, { ...row, scope: scopeOf(row) }]));
+  return new Map(
+    rows.map(({ prefix, organizationId, workspaceId, tenantId, ...row }) => [
+      prefix,
+      { ...row, scope: { organizationId, workspaceId, tenantId } },
+    ]),
+  );
 }
 
 /** Sessions by id. Two statements: a change between them has grown the version, and so they are asked for again. */
@@ -60,8 +68,9 @@ export async function readSessions(source: DataSource, ids: string[]): Promise<M
   const sessions = await source.query<(Omit<SessionRow, 'reach'> & { id: string })[]>(SESSIONS, [ids]);
   const users = [...new Set(sessions.map(({ userId }) => userId))];
   const reach = await readReach(source, users);
-  const ofUser = (id: string) => reach.filter(({ userId }) => userId === id);
-  return new Map(sessions.map((row) => [row.id, { ...row, reach: ofUser(row.userId) }]));
+  const ofUser = (id: string) =>
+    reach.filter(({ userId }) => userId === id).map(({ scope, role }) => ({ scope, role }));
+  return new Map(sessions.map(({ id, ...row }) => [id, { ...row, reach: ofUser(row.userId) }]));
 }
 
 /**

@@ -5,7 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeOrganization, openAccessDatabase, SILENT } from '../../test/support/access-database.js';
+import {
+  makeOrganization,
+  newCache,
+  openAccessDatabase,
+  SILENT,
+} from '../../test/support/access-database.js';
+import { keys } from '../cache/cache-key.js';
 import type { Postgres } from '../connections/postgres.js';
 import type { Principal } from '../edge/principal.js';
 import type { Scope } from '../edge/scope.js';
@@ -17,6 +23,7 @@ import { readKeys, readSessions, readVersion } from './identity-rows.js';
 import { KeyUses } from './key-uses.js';
 import { KnownIdentities } from './known-identities.js';
 import { Lookup } from './lookup.js';
+import { VersionedRows } from './versioned-rows.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tf-identities-'));
 const tokens = new AccessTokens(Buffer.alloc(32, 1));
@@ -34,13 +41,16 @@ function observed() {
       return query(...args);
     };
   const source = postgres.dataSource;
+  const cache = newCache();
+  const keyRows = new Lookup(counted((prefixes: string[]) => readKeys(source, prefixes)));
+  const sessionRows = new Lookup(counted((ids: string[]) => readSessions(source, ids)));
   const identities = new KnownIdentities({
     version: new AccessVersion(
       counted(() => readVersion(source)),
       () => performance.now() + world.aheadMs,
     ),
-    keys: new Lookup(counted((prefixes: string[]) => readKeys(source, prefixes))),
-    sessions: new Lookup(counted((ids: string[]) => readSessions(source, ids))),
+    keys: new VersionedRows(cache, keys.permissions, keyRows),
+    sessions: new VersionedRows(cache, keys.session, sessionRows),
     tokens,
     used: (id) => world.used.push(id),
     nowMs: () => Date.now() + world.aheadMs,

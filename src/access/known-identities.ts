@@ -11,7 +11,7 @@ import { hashKey, prefixOf, type StoredLimits, sameDigest } from '../tenants/api
 import type { AccessTokens, TokenClaims } from './access-token.js';
 import type { AccessVersion } from './access-version.js';
 import type { KeyRow, SessionRow } from './identity-rows.js';
-import type { Lookup } from './lookup.js';
+import type { VersionedRows } from './versioned-rows.js';
 
 const MAX_KNOWN = 10_000;
 
@@ -30,8 +30,8 @@ const NOBODY: Principal[] = [];
 
 export interface IdentitySources {
   version: AccessVersion;
-  keys: Lookup<KeyRow>;
-  sessions: Lookup<SessionRow>;
+  keys: VersionedRows<KeyRow>;
+  sessions: VersionedRows<SessionRow>;
   tokens: AccessTokens;
   /** Told of every use of a key. */
   used: (keyId: string, atMs: number) => void;
@@ -41,7 +41,7 @@ export interface IdentitySources {
 
 /**
  * The `Identities` of this process: what was looked up is kept for as long as `access_version` stays the same, by the
- * credential's SHA-256, so that a request costs one digest and no query.
+ * credential's SHA-256, so that a request costs one digest and no query. What has to be looked up comes from the cache that all instances share, or PostgreSQL.
  *
  * What is nobody's is kept apart from what is somebody's: guesses push out guesses alone.
  */
@@ -87,7 +87,9 @@ export class KnownIdentities implements Identities {
     const claims =
       prefix === undefined ? await this.sources.tokens.verify(credential, this.nowMs()) : undefined;
     if (prefix === undefined && claims === undefined) return undefined;
-    const found = claims ? await this.ofSession(claims) : await this.ofKey(prefix!, credential);
+    const found = claims
+      ? await this.ofSession(claims, version)
+      : await this.ofKey(prefix!, credential, version);
     const entry = { version, ...(found ?? { expiresAtMs: 0, principals: NOBODY }) };
     this.known.delete(digest);
     this.unknown.delete(digest);
@@ -95,12 +97,16 @@ export class KnownIdentities implements Identities {
     return entry;
   }
 
-  private async ofKey(prefix: string, key: string): Promise<Omit<Known, 'version'> | undefined> {
-    const row = await this.sources.keys.find(prefix);
+  private async ofKey(
+    prefix: string,
+    key: string,
+    version: string,
+  ): Promise<Omit<Known, 'version'> | undefined> {
+    const row = await this.sources.keys.find(prefix, version);
     // Compared even when there is no such prefix: the time tells nobody which prefixes there are.
     const digest = hashKey(key);
-    const isSame = sameDigest(digest, row?.hash ?? hashKey(prefix));
-    if (!row || !isSame || row.revokedAt) return undefined;
+    const isSame = sameDigest(digest, row ? Buffer.from(row.hash, 'base64') : hashKey(prefix));
+    if (!row || !isSame || row.isRevoked) return undefined;
     const { id, name, scope } = row;
     const limits = row.limits ? limitsOf(row.limits) : undefined;
     const principal: Principal = {
@@ -113,18 +119,17 @@ export class KnownIdentities implements Identities {
     };
     return {
       keyId: id,
-      expiresAtMs: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY,
+      expiresAtMs: row.expiresAtMs ?? Number.POSITIVE_INFINITY,
       principals: [principal],
     };
   }
 
-  private async ofSession({
-    userId,
-    sessionId,
-    expiresAtMs,
-  }: TokenClaims): Promise<Omit<Known, 'version'> | undefined> {
-    const row = await this.sources.sessions.find(sessionId);
-    if (!row || row.userId !== userId || row.revokedAt || row.disabledAt) return undefined;
+  private async ofSession(
+    { userId, sessionId, expiresAtMs }: TokenClaims,
+    version: string,
+  ): Promise<Omit<Known, 'version'> | undefined> {
+    const row = await this.sources.sessions.find(sessionId, version);
+    if (!row || row.userId !== userId || row.isEnded) return undefined;
     const principals = row.reach.map(({ scope, role }) => ({
       kind: 'user' as const,
       id: userId,
@@ -134,7 +139,7 @@ export class KnownIdentities implements Identities {
       role,
       sessionId,
     }));
-    return { expiresAtMs: Math.min(expiresAtMs, row.expiresAt.getTime()), principals };
+    return { expiresAtMs: Math.min(expiresAtMs, row.expiresAtMs), principals };
   }
 }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { AuditList, openAccessDatabase } from '../../test/support/access-database.js';
+import { AuditList, newCache, openAccessDatabase } from '../../test/support/access-database.js';
 import type { Postgres } from '../connections/postgres.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
@@ -33,7 +33,7 @@ let email: string;
 
 before(async () => {
   ({ postgres, scope } = await openAccessDatabase(folder));
-  identities = identitiesOf(postgres.dataSource, tokens, () => undefined);
+  identities = identitiesOf(postgres.dataSource, newCache(), tokens, () => undefined);
   sessions = new Sessions(postgres.dataSource, tokens, audit, () => identities.expire());
 });
 after(async () => {

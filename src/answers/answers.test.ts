@@ -146,6 +146,48 @@ describe('Answers up to now', () => {
   });
 });
 
+describe('Answers that may be some seconds old', () => {
+  it('stay while rows come, for who said so', async () => {
+    const { ask, stale } = setUp();
+    assert.deepEqual([await ask({ max_age: 10 }), await ask({})], [1, 2]);
+    stale.stored(scope, 'metrics', rowsAt(NOW_MS), NOW_MS);
+    assert.deepEqual([await ask({ max_age: 10 }, NOW_MS + 9_000), await ask({})], [1, 3]);
+    assert.equal(await ask({ max_age: 20 }), 4, 'another age is another answer');
+    stale.dropTenant(scope, 'metrics');
+    await sleep(GAP_MS + 50);
+    assert.equal(await ask({ max_age: 10 }), 5, 'rows that were deleted are gone for all');
+    await stale.close();
+  });
+
+  it('are never older than that, and asked for anew before', async () => {
+    const { ask } = setUp();
+    assert.equal(await ask({ max_age: 1 }), 1);
+    await sleep(800);
+    assert.ok((await ask({ max_age: 1 })) <= 2, 'given while the next is asked for');
+    await sleep(30);
+    assert.ok((await ask({ max_age: 1 })) >= 2);
+    await sleep(1_050);
+    assert.ok((await ask({ max_age: 1 })) >= 3, 'nobody asked for a second');
+  });
+
+  it('are kept as long also where not all who store are heard', async () => {
+    const { ask } = setUp('second');
+    assert.equal(await ask({ max_age: 10 }), 1);
+    await sleep(1_050);
+    assert.equal(await ask({ max_age: 10 }), 1);
+  });
+
+  it('are those of long steps where these may be as old anyway, and of closed ranges', async () => {
+    const { ask, stale } = setUp();
+    const hours = { times: ['now-7d'] as [string], stepMs: HOUR_MS };
+    assert.deepEqual([await ask(hours), await ask({ ...hours, max_age: 10 })], [1, 1]);
+    assert.equal(await ask({ ...hours, max_age: 90 }), 2);
+    const closed = { times: [String(NOW_MS - 2 * HOUR_MS), String(NOW_MS - HOUR_MS)] as [string, string] };
+    assert.deepEqual([await ask(closed), await ask({ ...closed, max_age: 10 })], [3, 3]);
+    await stale.close();
+  });
+});
+
 describe('Answers about closed ranges', () => {
   const closed = { times: [String(NOW_MS - 2 * HOUR_MS), String(NOW_MS - HOUR_MS)] as [string, string] };
 

@@ -17,6 +17,8 @@ export interface Asked {
   /** The time range as it was written, undefined where it was not, and what it means now. */
   from: TimeExpression | undefined;
   to: TimeExpression | undefined;
+  /** How many seconds old the answer may be, where the range is not closed; undefined: without rows of the last second. */
+  max_age?: number;
   range: TimeRange;
   /** All else that the answer depends on, as plain data. A `cursor` in it has a range of its own. */
   question: object & { cursor?: string };
@@ -28,6 +30,9 @@ export interface Asked {
 const LIVE: CacheTtl = { l1Seconds: 10, l2Seconds: 10 };
 const LIVE_COARSE: CacheTtl = { l1Seconds: 300, l2Seconds: 300 };
 const UNHEARD: CacheTtl = { l1Seconds: 1, l2Seconds: 1 };
+
+/** Part of its age at which an answer that may be old is asked for anew, beside who still gets it: so who looks on waits for the first one only. */
+const REFRESH_AT = 0.75;
 
 /** A range up to now may lag behind by this part of its length, less than the step of a chart, within these. */
 const STEPS = 300;
@@ -69,7 +74,7 @@ export class Answers {
     const answer = await this.ask(scope, asked, group, nowMs, ask, signal);
     // Who looks for the first points of a metric doesn't wait for them any longer than in short steps.
     if (isCoarse(group) && isEmpty(answer) && answer.meta.cache !== 'miss')
-      return this.ask(scope, asked, 'live', nowMs, ask, signal);
+      return this.ask(scope, asked, asked.max_age ? 'aged' : 'live', nowMs, ask, signal);
     return answer;
   }
 
@@ -90,23 +95,27 @@ export class Answers {
     const parameters = [this.store, parametersOf(asked, group, nowMs)];
     const key = keys.answer(asked.kind, scope, group, asked.name, parameters);
     const { value, source } = await this.cache
-      .wrap(key, this.ttlOf(group), ask, signal)
+      .wrap(key, this.ttlOf(group, asked), async (anyone) => timed(await ask(anyone)), signal)
       .catch((error) => explain(error, signal));
     return { ...value, meta: metaOf(value.meta, source, performance.now() - startedAtMs) };
   }
 
-  private ttlOf(group: TimeGroup): CacheTtl {
+  private ttlOf(group: TimeGroup, { max_age = 0 }: Asked): CacheTtl {
     if (this.keeping === 'off') return CacheProfile.NONE;
+    if (group === 'aged')
+      return { l1Seconds: max_age, l2Seconds: max_age, refreshAfterSeconds: max_age * REFRESH_AT };
     if (this.keeping === 'second') return UNHEARD;
     if (isCoarse(group)) return LIVE_COARSE;
     return group === 'live' ? LIVE : CacheProfile.MEDIUM;
   }
 }
 
-function groupOf({ kind, range, question, stepMs = 0 }: Asked, nowMs: number): TimeGroup {
+function groupOf({ kind, range, question, stepMs = 0, max_age }: Asked, nowMs: number): TimeGroup {
   const group = question.cursor === undefined ? timeGroupOf(kind, range, nowMs) : 'live';
   if (group !== 'live') return group;
-  return COARSE.find((coarse) => stepMs >= coarse.stepMs)?.group ?? 'live';
+  const coarse = COARSE.find((one) => stepMs >= one.stepMs);
+  if (max_age !== undefined && max_age * 1000 >= (coarse?.gapMs ?? 0)) return 'aged';
+  return coarse?.group ?? 'live';
 }
 
 const isCoarse = (group: TimeGroup) => COARSE.some((coarse) => coarse.group === group);
@@ -116,9 +125,10 @@ const isCoarse = (group: TimeGroup) => COARSE.some((coarse) => coarse.group === 
  * of a chart, the clock is in: whoever asks the same within it gets the same, unless rows came.
  */
 function parametersOf(asked: Asked, group: TimeGroup, nowMs: number): unknown {
-  const { from, to, question } = asked;
+  const { from, to, question, max_age } = asked;
   const isRelative = to === undefined || 'beforeNowNs' in to || (from !== undefined && 'beforeNowNs' in from);
   const end = to ?? { beforeNowNs: 0n };
+  if (group === 'aged') return [from, end, { max_age }, question];
   return [from, end, isRelative ? Math.floor(nowMs / lagOf(asked, group)) : undefined, question];
 }
 
@@ -128,11 +138,22 @@ function lagOf({ range, stepMs = 0 }: Asked, group: TimeGroup): number {
   return Math.min(Math.max(rangeMs / STEPS, MIN_LAG_MS), MAX_LAG_MS);
 }
 
-function metaOf(meta: Meta, cache: Cached<unknown>['source'], ms: number): Meta {
+/** As it is kept: with the time at which it was there. */
+const timed = <T extends { meta: Meta }>(answer: T): T & { meta: TimedMeta } => ({
+  ...answer,
+  meta: { ...answer.meta, ready_at_ms: Date.now() },
+});
+
+interface TimedMeta extends Meta {
+  ready_at_ms: number;
+}
+
+function metaOf({ ready_at_ms, ...meta }: TimedMeta, cache: Cached<unknown>['source'], ms: number): Meta {
   const elapsed_ms = Math.round(ms * 10) / 10;
-  return cache === 'miss'
-    ? { ...meta, cache, elapsed_ms }
-    : { ...meta, cache, rows_read: 0, bytes_read: 0, elapsed_ms };
+  if (cache === 'miss') return { ...meta, cache, elapsed_ms };
+  // Another instance's clock may be ahead of this one's.
+  const age_ms = Math.max(0, Date.now() - ready_at_ms);
+  return { ...meta, cache, rows_read: 0, bytes_read: 0, elapsed_ms, age_ms };
 }
 
 const isEmpty = (answer: object) => 'series' in answer && (answer.series as unknown[]).length === 0;

@@ -7,7 +7,8 @@ export type AnswerKind = 'services' | 'metrics' | 'logs' | 'traces' | 'trace';
 /**
  * Answers that change together, the third part of their keys:
  * - `live`: new rows can still come into the time range
- * - `steps-5m`, `steps-1h`: live, in steps so long that some seconds don't show
+ * - `steps-5m`, `steps-30m`: live, in steps so long that some seconds don't show
+ * - `aged`: live, for who takes answers that are some seconds old; rows change nothing of them
  * - `d<day since 1970>`, `days`: only late rows can change them; within one day (UTC), or over several
  */
 export type TimeGroup = string;
@@ -61,7 +62,7 @@ export function timeGroupOf(kind: AnswerKind, { fromNs, toNs }: TimeRange, nowMs
 
 /** Series up to now in steps at least this long, the longest first, and how long they may be without the newest rows. */
 export const COARSE: readonly { group: TimeGroup; stepMs: number; gapMs: number }[] = [
-  { group: 'steps-1h', stepMs: HOUR_MS, gapMs: 60_000 },
+  { group: 'steps-30m', stepMs: 30 * MINUTE_MS, gapMs: 60_000 },
   { group: 'steps-5m', stepMs: 5 * MINUTE_MS, gapMs: 10_000 },
 ];
 

@@ -77,10 +77,10 @@ export const keys = {
   dashboard: ({ tenantId }: Scope, id: string) => build('dashboard', tenantId, id),
   trace: ({ tenantId }: Scope, id: string) => build('trace', tenantId, id),
   services: ({ tenantId }: Scope, ...parts: string[]) => build('services', tenantId, ...parts),
-  /** Of a login, known by its session's id, not of a tenant. */
-  session: (id: string) => build('user', 'session', id),
-  /** Of a user or key, not of a tenant. */
-  permissions: (id: string) => build('rbac', 'permissions', id),
+  /** Of a login, known by its session's id, not of a tenant; as it was at a version of all who may do what. */
+  session: (id: string, version: string) => build('user', 'session', `${id}@${version}`),
+  /** Of a user or key, not of a tenant; as they were at a version of all who may do what. */
+  permissions: (id: string, version: string) => build('rbac', 'permissions', `${id}@${version}`),
   /**
    * The answer to a question about telemetry.
    *

@@ -4,6 +4,8 @@ export interface CacheTtl {
   readonly l1Seconds: number;
   /** In Redis. */
   readonly l2Seconds: number;
+  /** When a value is this old, whoever asks still gets it, and it is computed anew beside; never unless given. */
+  readonly refreshAfterSeconds?: number;
 }
 
 /** The lifetimes to choose from. Results of queries take SHORT: five minutes. */
@@ -19,6 +21,10 @@ export const CacheProfile = {
   /** Computed each time, by each caller. */
   NONE: { l1Seconds: 0, l2Seconds: 0 },
 } as const satisfies Record<string, CacheTtl>;
+
+/** For how long a value has to be fresh yet, not to be computed anew beside. */
+export const refreshBeforeMs = ({ l2Seconds, refreshAfterSeconds = l2Seconds }: CacheTtl): number =>
+  (l2Seconds - refreshAfterSeconds) * 1000;
 
 /** Where none is chosen: 1 minute, 30 minutes. */
 export const DEFAULT_TTL: CacheTtl = { l1Seconds: 60, l2Seconds: 1_800 };

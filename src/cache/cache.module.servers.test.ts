@@ -55,13 +55,14 @@ describe('Instances of the cache on one Redis', () => {
     assert.deepEqual(await wrap(two, { n: 2 }), { value: { n: 1 }, source: 'L2' });
     assert.deepEqual(await wrap(two, { n: 2 }), { value: { n: 1 }, source: 'L1' });
     assert.deepEqual(await two.get(key), { n: 1 });
-    await one.set(key, 'set', SHORT);
-    assert.deepEqual(await wrap(one, 'x'), { value: 'set', source: 'L1' });
-    await run('PEXPIRE', `tf:cache:v:${key}`, '60300');
+    const brief = { l1Seconds: 60, l2Seconds: 1 };
+    await one.set(key, 'set', brief);
     await until('the neighbour has forgotten', () => two.getStats().l1.entries === 0);
-    assert.equal((await wrap(two, 'new')).source, 'L2');
-    await sleep(320);
-    assert.equal((await wrap(two, 'new')).value, 'new', 'its lifetime of five minutes was over');
+    const read = () => two.wrap(key, brief, async () => 'new');
+    const { value, source } = await read();
+    if (source === 'L2') assert.equal(value, 'set');
+    await sleep(1_050);
+    assert.equal((await read()).value, 'new', 'its lifetime in Redis was over');
     assert.equal(two.getStats().l2!.errors, 0);
   });
 
@@ -131,6 +132,18 @@ describe('Instances of the cache on one Redis', () => {
       assert.equal((await cache.wrap(key, SHORT, slow)).source, 'L1', 'nobody took the quiet for a cut');
   });
 
+  it('compute a value anew before it is over, one of them for all', async () => {
+    const [one, two] = await startTwo();
+    const ttl = { l1Seconds: 60, l2Seconds: 60, refreshAfterSeconds: 2 };
+    let computed = 0;
+    const ask = async (cache: CacheService) => (await cache.wrap(key, ttl, async () => ++computed)).value;
+    assert.deepEqual([await ask(one), await ask(two)], [1, 1]);
+    await sleep(2_050);
+    assert.deepEqual(await Promise.all([ask(one), ask(two)]), [1, 1], 'still');
+    await until('both have the next', async () => (await one.get(key)) === 2 && (await two.get(key)) === 2);
+    assert.equal(computed, 2);
+  });
+
   it('try one after the other when the source fails, and keep no failure', async () => {
     const [one, two] = await startTwo();
     let tried = 0;
@@ -192,6 +205,7 @@ describe('Instances of the cache on one Redis', () => {
   it('go on with memory while Redis is killed, and share again by themselves', async () => {
     const [one, two] = await startTwo();
     await wrap(one, 'v');
+    await until('in memory too', () => one.getStats().l1.entries === 1);
     await server.kill();
     const startedAt = performance.now();
     assert.equal((await wrap(one, 'x')).source, 'L1');

@@ -16,6 +16,7 @@ const { SHORT, NONE } = CacheProfile;
 const away: SharedTier = {
   isUp: false,
   lookUp: () => Promise.reject(new Error('asked though it is away')),
+  lease: () => Promise.reject(new Error('asked though it is away')),
   store: () => Promise.reject(new Error('asked though it is away')),
   put: () => Promise.reject(new Error('asked though it is away')),
   renew: () => Promise.reject(new Error('asked though it is away')),
@@ -143,7 +144,7 @@ for (const [where, shared] of [
 
     it('serves and counts what it cannot keep', async () => {
       const { cache } = newCache({ maxValueLength: 10 }, shared);
-      for (const value of ['x'.repeat(11), new Date(), undefined]) {
+      for (const value of ['x'.repeat(11), new Date(), Number.NaN]) {
         assert.equal((await cache.wrap(key, SHORT, () => value)).value, value);
         assert.equal((await cache.wrap(key, SHORT, () => value)).source, 'miss');
         await cache.set(key, value, SHORT);
@@ -151,7 +152,69 @@ for (const [where, shared] of [
       }
       assert.deepEqual(cache.getStats().uncacheable, { too_large: 3, not_serialisable: 6 });
     });
+
+    it('keeps nothing where there is nothing, which is no problem', async () => {
+      const { cache } = newCache({}, shared);
+      const ask = () => cache.wrap(key, SHORT, () => undefined);
+      assert.deepEqual([await ask(), await ask()], Array(2).fill({ value: undefined, source: 'miss' }));
+      const { l1, uncacheable } = cache.getStats();
+      assert.deepEqual([l1.entries, uncacheable], [0, { too_large: 0, not_serialisable: 0 }]);
+    });
   });
+
+describe('A value that is computed anew before it is over', () => {
+  const ttl = { l1Seconds: 10, l2Seconds: 10, refreshAfterSeconds: 7 };
+
+  it('is still given meanwhile, and computed once by all who ask', async () => {
+    const { cache, clock } = newCache();
+    await cache.wrap(key, ttl, () => 'old');
+    const { source, calls } = newSource();
+    const ask = () => cache.wrap(key, ttl, source);
+    clock.nowMs += 6_999;
+    assert.equal((await ask()).value, 'old');
+    assert.equal(calls.length, 0, 'not before its time');
+    clock.nowMs += 1;
+    for (let n = 0; n < 3; n++) assert.deepEqual(await ask(), { value: 'old', source: 'L1' });
+    assert.equal(calls.length, 1);
+    calls[0].answer('new');
+    await turns();
+    assert.deepEqual(await ask(), { value: 'new', source: 'L1' });
+    clock.nowMs += 6_999;
+    assert.equal((await ask()).value, 'new', 'for as long again');
+    assert.equal(calls.length, 1);
+    assert.deepEqual([cache.getStats().l1Hits, cache.getStats().misses], [6, 1]);
+  });
+
+  it('is waited for when the old one is over before it is there', async () => {
+    const { cache, clock } = newCache();
+    await cache.wrap(key, ttl, () => 'old');
+    clock.nowMs += 9_000;
+    const { source, calls } = newSource();
+    await cache.wrap(key, ttl, source);
+    clock.nowMs += 1_000;
+    const waiting = cache.wrap(key, ttl, source);
+    calls[0].answer('new');
+    assert.equal((await waiting).value, 'new');
+    assert.equal(calls.length, 1);
+  });
+
+  it('is tried again when the source fails, and goes when it is invalidated', async () => {
+    const { cache, clock } = newCache();
+    await cache.wrap(key, ttl, () => 'old');
+    clock.nowMs += 8_000;
+    const failing = () => {
+      throw new Error('away');
+    };
+    assert.equal((await cache.wrap(key, ttl, failing)).value, 'old');
+    await turns();
+    const { source, calls } = newSource();
+    assert.equal((await cache.wrap(key, ttl, source)).value, 'old');
+    await cache.del(key);
+    calls[0].answer('begun before');
+    await turns();
+    assert.deepEqual(await cache.wrap(key, ttl, () => 'new'), { value: 'new', source: 'miss' });
+  });
+});
 
 describe('The cache, while a value is just over', () => {
   async function withOld() {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { CacheKey } from './cache-key.js';
-import { type CacheTtl, DEFAULT_TTL } from './cache-profile.js';
+import { type CacheTtl, DEFAULT_TTL, refreshBeforeMs } from './cache-profile.js';
 import { type Answers, type CacheReport, CacheStats } from './cache-stats.js';
 import { pack } from './cache-value.js';
 import { type Cached, Flight, Flights } from './flight.js';
@@ -29,6 +29,8 @@ export interface CacheOptions {
 
 interface Entry extends MemoryEntry {
   readonly value: unknown;
+  /** Then it is computed anew beside, if somebody asks. */
+  readonly refreshAtMs: number;
   /** Made once: a hit makes nothing. */
   readonly hit: Promise<Cached<unknown>>;
   readonly answers: Answers;
@@ -69,7 +71,7 @@ export class CacheService {
    * The value of a key: from memory, from Redis, or from its source, which is asked once for all who want it at the same time, here and on
    * other instances. A source that fails or is slow gives way to a value that is just over, where there is one.
    *
-   * @param source its signal is aborted when every caller who gave one has gone away; what it returns is frozen
+   * @param source its signal is aborted when every caller who gave one has gone away; what it returns is frozen, and undefined is kept nowhere
    * @param signal of the caller, who may go away before the others do
    * @throws what the source throws, to all who wait for it; the reason of `signal`
    */
@@ -83,6 +85,7 @@ export class CacheService {
     const entry = this.l1.get(key, nowMs);
     if (entry !== undefined && nowMs < entry.freshUntilMs && ttl.l1Seconds > 0) {
       entry.answers.l1Hits++;
+      if (nowMs >= entry.refreshAtMs) this.refresh(key, ttl, source);
       return entry.hit as Promise<Cached<T>>;
     }
     return this.fly(key, ttl, source, signal, entry);
@@ -97,7 +100,7 @@ export class CacheService {
       return entry.value as T;
     }
     const watch = this.flights.watch(key);
-    const looked = await this.l2?.lookUp(key, undefined);
+    const looked = await this.l2?.lookUp(key);
     this.flights.unwatch(watch);
     const fresh = unpackFresh(looked);
     this.stats.answers(key)[fresh ? 'l2Hits' : 'misses']++;
@@ -200,12 +203,24 @@ export class CacheService {
     const overAtMs = this.isListening ? Number.POSITIVE_INFINITY : nowMs + CUT_OFF_MS;
     const freshUntilMs = Math.min(nowMs + Math.min(ttlMs, maxMs), overAtMs);
     const staleUntilMs = Math.min(freshUntilMs + ttlMs, overAtMs);
-    const hit = Promise.resolve(Object.freeze({ value, source: 'L1' as const }));
-    this.l1.set(
-      key,
-      { value, bytes, freshUntilMs, staleUntilMs, hit, answers: this.stats.answers(key) },
-      nowMs,
-    );
+    const beforeMs = refreshBeforeMs(ttl);
+    const entry = {
+      value,
+      bytes,
+      freshUntilMs,
+      staleUntilMs,
+      refreshAtMs: beforeMs > 0 ? freshUntilMs - beforeMs : Number.POSITIVE_INFINITY,
+      hit: Promise.resolve(Object.freeze({ value, source: 'L1' as const })),
+      answers: this.stats.answers(key),
+    };
+    this.l1.set(key, entry, nowMs);
+  }
+
+  /** Computes a value anew that is still good; whoever comes when it is over waits for the same. */
+  private refresh(key: CacheKey, ttl: CacheTtl, source: Source): void {
+    if (this.flights.get(key)) return;
+    const flight = new Flight(key, this.staleAfterMs);
+    this.flights.add(flight, this.loader.load(flight, key, ttl, source, refreshBeforeMs(ttl)));
   }
 
   private fly<T>(
@@ -218,9 +233,9 @@ export class CacheService {
     const isKept = ttl.l1Seconds > 0;
     let flight = isKept ? this.flights.get(key) : undefined;
     if (flight === undefined) {
-      flight = new Flight(this.staleAfterMs);
+      flight = new Flight(key, this.staleAfterMs);
       if (old && isKept) flight.offerStale(old.value);
-      if (isKept) this.flights.add(key, flight, this.loader.load(flight, key, ttl, source));
+      if (isKept) this.flights.add(flight, this.loader.load(flight, key, ttl, source));
       else this.loader.computeOnly(flight, source);
     }
     return this.count(key, flight.board(signal) as Promise<Cached<T>>);

@@ -9,8 +9,14 @@ export interface Cached<T> {
   readonly source: Source;
 }
 
+/** A value on its way to memory. */
+export interface Watch {
+  readonly key: CacheKey;
+  isOutdated: boolean;
+}
+
 /** One value on its way, and all who wait for it. */
-export class Flight {
+export class Flight implements Watch {
   readonly answer: Promise<Cached<unknown>>;
   /** What it is made of has been invalidated meanwhile: those who wait get it, nobody after them does. */
   isOutdated = false;
@@ -25,7 +31,10 @@ export class Flight {
   private isDeserted = false;
 
   /** @param staleAfterMs how long those who wait do so while there is a value that is just over */
-  constructor(private readonly staleAfterMs: number) {
+  constructor(
+    readonly key: CacheKey,
+    private readonly staleAfterMs: number,
+  ) {
     this.answer = new Promise((resolve, reject) => {
       this.land = resolve;
       this.crash = reject;
@@ -95,15 +104,11 @@ export class Flight {
   }
 }
 
-/** A value on its way to memory, that nobody else waits for. */
-export interface Watch {
-  readonly key: CacheKey;
-  isOutdated: boolean;
-}
-
 /** All values on their way: one for each key, however many ask for it. */
 export class Flights {
+  /** Flights too, until what they brought is in memory. */
   private readonly watches = new Set<Watch>();
+  /** Those to board. */
   private readonly flights = new Map<CacheKey, Flight>();
   /** Outdated ones too. */
   private readonly work = new Set<Promise<void>>();
@@ -115,11 +120,14 @@ export class Flights {
   }
 
   /** @param work fulfilled when the flight has landed, or failed, and all is stored */
-  add(key: CacheKey, flight: Flight, work: Promise<void>): void {
+  add(flight: Flight, work: Promise<void>): void {
+    const { key } = flight;
     this.flights.set(key, flight);
+    this.watches.add(flight);
     this.work.add(work);
     work.finally(() => {
       this.work.delete(work);
+      this.watches.delete(flight);
       if (this.flights.get(key) === flight) this.flights.delete(key);
     });
   }
@@ -138,12 +146,8 @@ export class Flights {
   /** Whoever asks from now on gets a flight of its own. */
   invalidate(invalidation: Invalidation): void {
     const isMeant = whatIsMeant(invalidation);
-    for (const [key, flight] of this.flights) {
-      if (!isMeant(key)) continue;
-      flight.isOutdated = true;
-      this.flights.delete(key);
-    }
     for (const watch of this.watches) if (isMeant(watch.key)) watch.isOutdated = true;
+    for (const [key, flight] of this.flights) if (flight.isOutdated) this.flights.delete(key);
   }
 
   /** Waits for all that are on their way now. */

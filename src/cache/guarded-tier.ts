@@ -35,9 +35,14 @@ export class GuardedTier {
     return this.pending.size;
   }
 
-  async lookUp(key: CacheKey, token: string | undefined): Promise<Lookup | undefined> {
+  async lookUp(key: CacheKey): Promise<Lookup | undefined> {
     if (this.owesSome && !(await this.tellPending())) return undefined;
-    return this.ask('look up', () => this.tier.lookUp(key, token));
+    return this.ask('look up', () => this.tier.lookUp(key));
+  }
+
+  async lease(key: CacheKey, token: string, leastFreshMs: number): Promise<Lookup | undefined> {
+    if (this.owesSome && !(await this.tellPending())) return undefined;
+    return this.ask('lease', () => this.tier.lease(key, token, leastFreshMs));
   }
 
   store(key: CacheKey, text: string, ttl: SharedTtl, lease: Lease): Promise<boolean | undefined> {

@@ -61,16 +61,15 @@ export function redisPattern(pattern: string): string {
   return pattern.replace(/[[\]\\^]/g, '\\$&').replace(/\*+/g, '*');
 }
 
-/** The groups that a key is in, from wide to narrow: `a:`, `a:b:` and `a:b:c:` for `a:b:c` and `a:b:c:d`. */
+/** The groups that a key is in, from wide to narrow: `a:`, `a:b:` and `a:b:c:` for `a:b:c:d`, `a:` for `a:b`. */
 export function groupsOf(key: string): string[] {
-  const closed = `${key}:`;
   const groups: string[] = [];
   for (
-    let end = closed.indexOf(':');
+    let end = key.indexOf(':');
     end !== -1 && groups.length < MAX_GROUP_PARTS;
-    end = closed.indexOf(':', end + 1)
+    end = key.indexOf(':', end + 1)
   )
-    groups.push(closed.slice(0, end + 1));
+    groups.push(key.slice(0, end + 1));
   return groups;
 }
 

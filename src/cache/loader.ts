@@ -25,15 +25,23 @@ export function sharedTtl({ l1Seconds, l2Seconds }: CacheTtl): SharedTtl {
   return { freshMs: l2Seconds * 1000, graceMs: l1Seconds * 1000 };
 }
 
-/** The value that was found, if it is fresh and can be read. */
-export function unpackFresh(looked: Lookup | undefined) {
-  if (!looked?.found || looked.found.freshMs <= 0) return undefined;
+const isFresh = ({ found }: Lookup, leastMs: number) => found !== undefined && found.freshMs > leastMs;
+
+/** The value that was found, if it is fresh, for longer than `leastMs`, and can be read. */
+export function unpackFresh(looked: Lookup | undefined, leastMs = 0) {
+  if (!looked?.found || !isFresh(looked, leastMs)) return undefined;
   const { text, freshMs } = looked.found;
   return { value: unpack(text), bytes: bytesOf(text), freshMs };
 }
 
 /** Brings one value: from Redis, else from another instance that is computing it, else from its source. */
 export class Loader {
+  /**
+   * After a key that Redis did not have the lease of the next is asked for at once, which saves a way to Redis where many are missing; where it is
+   * there after all, that costs one to give the lease back.
+   */
+  private expectsMiss = false;
+
   constructor(
     private readonly l2: GuardedTier | undefined,
     private readonly stats: CacheStats,
@@ -42,11 +50,15 @@ export class Loader {
     private readonly keep: Keep,
   ) {}
 
-  /** Lands the flight, or fails it; never rejects. */
-  async load(flight: Flight, key: CacheKey, ttl: CacheTtl, source: Source): Promise<void> {
+  /**
+   * Lands the flight, or fails it; never rejects.
+   *
+   * @param leastMs a value that is fresh for no longer than that is computed anew
+   */
+  async load(flight: Flight, key: CacheKey, ttl: CacheTtl, source: Source, leastMs = 0): Promise<void> {
     try {
-      const looked = await this.lookUp(flight, key);
-      const fresh = unpackFresh(looked);
+      const looked = await this.lookUp(flight, key, leastMs);
+      const fresh = unpackFresh(looked, leastMs);
       if (fresh === undefined) return await this.compute(flight, key, ttl, source, looked);
       if (!flight.isOutdated) this.keep(key, fresh.value, fresh.bytes, ttl, fresh.freshMs);
       flight.landed({ value: fresh.value, source: 'L2' });
@@ -65,20 +77,26 @@ export class Loader {
   }
 
   /** What is there, or the right to compute it; neither of both when another instance takes too long. */
-  private async lookUp(flight: Flight, key: CacheKey): Promise<Lookup | undefined> {
+  private async lookUp(flight: Flight, key: CacheKey, leastMs: number): Promise<Lookup | undefined> {
     if (this.l2 === undefined) return undefined;
+    if (!this.expectsMiss) {
+      const looked = await this.l2.lookUp(key);
+      this.expectsMiss = looked !== undefined && !isFresh(looked, leastMs);
+      if (!this.expectsMiss) return looked;
+    }
     const token = randomUUID();
-    let looked = await this.l2.lookUp(key, token);
     const startedAtMs = this.nowMs();
-    while (looked && !looked.lease && !(looked.found && looked.found.freshMs > 0)) {
+    let looked = await this.l2.lease(key, token, leastMs);
+    this.expectsMiss = looked?.lease !== undefined;
+    while (looked && !looked.lease && !isFresh(looked, leastMs)) {
       if (looked.found) flight.offerStale(unpack(looked.found.text));
       const waitedMs = this.nowMs() - startedAtMs;
       if (waitedMs > MAX_WAIT_MS) return looked;
       const pauseMs = Math.min(Math.max(MIN_PAUSE_MS, waitedMs / 8), MAX_PAUSE_MS);
       await sleep(pauseMs, undefined, { signal: flight.signal });
-      looked = await this.l2.lookUp(key, token);
+      looked = await this.l2.lease(key, token, leastMs);
     }
-    if (looked?.found) flight.offerStale(unpack(looked.found.text));
+    if (looked?.lease && looked.found) flight.offerStale(unpack(looked.found.text));
     return looked;
   }
 
@@ -95,7 +113,7 @@ export class Loader {
       const value = await this.ask(flight, source);
       // Without a lease another instance is on it: then this value may be the older one.
       if (lease || !looked) await this.keepComputed(flight, key, ttl, value, lease);
-      flight.landed({ value, source: 'miss' });
+      else flight.landed({ value, source: 'miss' });
     } catch (error) {
       flight.failed(error);
       if (lease) await this.l2?.release(key, lease);
@@ -104,6 +122,10 @@ export class Loader {
     }
   }
 
+  /**
+   * Lands the flight before Redis has stored the value: those who wait for it already need not wait for that. In memory, for those who come later, it is
+   * only then.
+   */
   private async keepComputed(
     flight: Flight,
     key: CacheKey,
@@ -111,23 +133,27 @@ export class Loader {
     value: unknown,
     lease: Lease | undefined,
   ): Promise<void> {
-    const packed = pack(value, this.maxValueLength);
+    const packed = value === undefined ? undefined : pack(value, this.maxValueLength);
     if (typeof packed === 'string') this.stats.notKept(packed);
     else if (flight.isOutdated) this.stats.outdated++;
-    else {
-      const isStored = lease && (await this.l2?.store(key, packed.text, sharedTtl(ttl), lease));
+    else if (packed !== undefined) {
+      const storing = lease && this.l2?.store(key, packed.text, sharedTtl(ttl), lease);
+      flight.landed({ value, source: 'miss' });
+      const isStored = storing && (await storing);
       if (isStored === false || flight.isOutdated) this.stats.outdated++;
       else this.keep(key, value, packed.bytes, ttl);
       return;
     }
     if (lease) await this.l2?.release(key, lease);
+    flight.landed({ value, source: 'miss' });
   }
 
   private async ask(flight: Flight, source: Source): Promise<unknown> {
     const startedAtMs = this.nowMs();
     let hasFailed = true;
     try {
-      const value = await source(flight.signal);
+      // A signal costs as much as the rest, so one is made only for a source that takes it.
+      const value = await (source.length > 0 ? source(flight.signal) : (source as () => unknown)());
       hasFailed = false;
       return value;
     } finally {

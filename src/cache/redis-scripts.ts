@@ -1,67 +1,71 @@
 import { redisScript } from '../connections/redis.js';
 
-/**
- * A value is `<versions>|<grace in ms>|<JSON>`. The versions are those of all, and of the groups that its key is in, at the time of storing:
- * a group is invalidated by giving it another version, however many values it has. They are in one hash, so that an evicted or flushed hash
- * makes all values invalid, and never an old value valid again: the version of all has to be there, and is new each time it is made.
+/*
+ * A value is `<versions>|<Unix ms until when it is fresh, by Redis' clock>|<JSON>`. The versions are those of everything and of the groups that its key is
+ * in, as they were before it was computed; it is valid while they are the same. A group is invalidated by dropping its version: whoever computes next makes
+ * another, which never comes twice. So no value is ever stored without all of its versions, and one that is evicted or flushed makes values invalid, never
+ * old ones valid again.
  *
  * `guard` is no part of a value's versions: it only keeps what is being computed from being stored.
  */
-const STATE = `
+
+/** How long a version lives that is not dropped; when it goes, the values under it are over before their time. */
+const VERSION_MS = 48 * 3_600_000;
+
+/** `ensure(found, first)`: makes those of `found` that are missing from `first` on; they are under the KEYS after the count. */
+const ENSURE = `
 local call = redis.call
-local function fresh()
-  local time = call('TIME')
-  return time[1] .. '.' .. time[2] .. '.' .. call('HINCRBY', KEYS[1], 'count', 1)
-end
-local function state(one, two, three)
-  local found = call('HMGET', KEYS[1], 'all', one, two, three, 'guard')
-  if not found[1] then
-    found[1] = fresh()
-    call('HSET', KEYS[1], 'all', found[1])
+local function ensure(found, first)
+  for n = first, #found do
+    if not found[n] then
+      local time = call('TIME')
+      found[n] = time[1] .. '.' .. time[2] .. '.' .. call('INCR', KEYS[1])
+      call('SET', KEYS[n + 2], found[n], 'PX', ${VERSION_MS})
+    end
   end
-  return found[1] .. ',' .. (found[2] or '') .. ',' .. (found[3] or '') .. ',' .. (found[4] or ''), (found[5] or '')
 end
 `;
 
-/**
- * KEYS: versions, value, lease. ARGV: three groups, token or '', lease in ms. Returns {value with its versions and grace, ms that it is kept,
- * state or ''}.
+/*
+ * Each command in a script costs about as much as one without: so there are few, and what the process can do, such as comparing versions with those of a
+ * value, it does.
  */
-export const LOOK_UP = redisScript(`${STATE}
-local version, guard = state(ARGV[1], ARGV[2], ARGV[3])
-local raw = call('GET', KEYS[2])
-local left = 0
-if raw then
-  local at = #version + 1
-  if string.sub(raw, 1, at) == version .. '|' then
-    left = call('PTTL', KEYS[2])
-    local bar = string.find(raw, '|', at + 1, true)
-    if ARGV[4] == '' or left > tonumber(string.sub(raw, at + 1, bar - 1)) then return {raw, left, ''} end
-  else
-    raw = false
-  end
-end
-if ARGV[4] ~= '' and call('SET', KEYS[3], ARGV[4], 'NX', 'PX', ARGV[5]) then
-  return {raw, left, version .. '/' .. guard}
-end
-return {raw, left, ''}
+
+/**
+ * KEYS: count, lease, value, versions. ARGV: token, ms of the lease. Returns the value, whatever versions it was stored under, the versions, and
+ * whether the lease was free and is the caller's now.
+ */
+export const LEASE = redisScript(`${ENSURE}
+local given = call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2], 'NX')
+local found = call('MGET', unpack(KEYS, 3))
+ensure(found, 2)
+found[#found + 1] = given and 1 or 0
+return found
 `);
 
-/** KEYS: versions, value, lease. ARGV: three groups, token, state at the beginning, ms of grace, ms to keep it in all, JSON. Returns 1 when stored. */
-export const STORE = redisScript(`${STATE}
-if call('GET', KEYS[3]) ~= ARGV[4] then return 0 end
-call('DEL', KEYS[3])
-local version, guard = state(ARGV[1], ARGV[2], ARGV[3])
-if version .. '/' .. guard ~= ARGV[5] then return 0 end
-call('SET', KEYS[2], version .. '|' .. ARGV[6] .. '|' .. ARGV[8], 'PX', ARGV[7])
+/**
+ * KEYS: value, lease, versions. ARGV: ms to keep it in all, value, token, versions. Stored if the lease and all the versions are still the same; the
+ * lease is given back either way. Returns 1 when stored.
+ */
+export const STORE = redisScript(`
+local call = redis.call
+local found = call('MGET', unpack(KEYS, 2))
+if found[1] ~= ARGV[3] then return 0 end
+call('DEL', KEYS[2])
+for n = 2, #found do
+  if found[n] ~= ARGV[n + 2] then return 0 end
+end
+call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 return 1
 `);
 
-/** KEYS: versions, value, lease. ARGV: three groups, channel, message, ms of grace, ms to keep it in all, JSON. */
-export const PUT = redisScript(`${STATE}
-call('DEL', KEYS[3])
-call('SET', KEYS[2], state(ARGV[1], ARGV[2], ARGV[3]) .. '|' .. ARGV[6] .. '|' .. ARGV[8], 'PX', ARGV[7])
-call('PUBLISH', ARGV[4], ARGV[5])
+/** KEYS: count, lease, value, versions but the guard. ARGV: channel, message, ms to keep it in all, `<Unix ms>|<JSON>`. */
+export const PUT = redisScript(`${ENSURE}
+local found = call('MGET', unpack(KEYS, 3))
+ensure(found, 2)
+call('DEL', KEYS[2])
+call('SET', KEYS[3], table.concat(found, ',', 2) .. '|' .. ARGV[4], 'PX', ARGV[3])
+call('PUBLISH', ARGV[1], ARGV[2])
 `);
 
 /** KEYS: lease. ARGV: token, ms. */
@@ -74,31 +78,21 @@ export const RELEASE = redisScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `);
 
-/** KEYS: value, lease. ARGV: channel, message. Without the lease what is being computed is not stored. */
-export const DROP_KEY = redisScript(`
-redis.call('UNLINK', KEYS[1], KEYS[2])
+/** KEYS: what goes: a value and its lease, without which what is being computed is not stored, and versions. ARGV: channel, message. */
+export const DROP = redisScript(`
+redis.call('UNLINK', unpack(KEYS))
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 `);
 
 /**
- * KEYS: versions. ARGV: channel, message, field, most fields. At the most the hash is begun anew, which invalidates everything; it holds a
- * field for each group that was ever invalidated.
+ * KEYS: run, guard, version of everything. ARGV: id of the server's run. Another run may have come back with a state of before: all that it has is
+ * invalid.
  */
-export const DROP_GROUP = redisScript(`${STATE}
-local message = ARGV[2]
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) and redis.call('HEXISTS', KEYS[1], ARGV[3]) == 0 then
-  redis.call('UNLINK', KEYS[1])
-  message = string.match(message, '^%S+') .. ' all '
-else
-  redis.call('HSET', KEYS[1], ARGV[3], fresh())
-end
-redis.call('PUBLISH', ARGV[1], message)
-`);
-
-/** KEYS: versions. ARGV: id of the server's run. Another run may have come back with a state of before: all that it has is invalid. */
-export const GREET = redisScript(`${STATE}
-if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
-  redis.call('HSET', KEYS[1], 'run', ARGV[1], 'all', fresh(), 'guard', fresh())
+export const GREET = redisScript(`
+local call = redis.call
+if call('GET', KEYS[1]) ~= ARGV[1] then
+  call('SET', KEYS[1], ARGV[1])
+  call('UNLINK', KEYS[2], KEYS[3])
 end
 `);
 

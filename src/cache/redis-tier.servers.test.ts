@@ -22,7 +22,7 @@ describe('The cache in Redis', () => {
   let other: RedisTier;
   let tokens = 0;
   const newToken = () => `token-${++tokens}`;
-  const lookUp = (of = tier) => of.lookUp(key, newToken());
+  const lookUp = (of = tier) => of.lease(key, newToken(), 0);
   const run = (...command: [string, ...string[]]) => redis.request((client) => client.call(...command));
 
   before(async () => {
@@ -41,7 +41,7 @@ describe('The cache in Redis', () => {
   tierContract('Redis', () => ({
     put: (name, value, freshMs, graceMs) => tier.put(name, value, { freshMs, graceMs }),
     get: async (name) => {
-      const { found } = await tier.lookUp(name, undefined);
+      const { found } = await tier.lookUp(name);
       return found && { value: found.text, isFresh: found.freshMs > 0 };
     },
     invalidate: (invalidation) => tier.invalidate(invalidation),
@@ -50,8 +50,12 @@ describe('The cache in Redis', () => {
   it('is under its prefix in database 1, and each value is over by itself', async () => {
     await tier.put(key, '1', ttl);
     assert.deepEqual(((await run('KEYS', '*')) as string[]).sort(), [
+      'tf:cache:all',
+      'tf:cache:count',
+      'tf:cache:g:metrics:',
+      'tf:cache:g:metrics:t1:',
+      'tf:cache:g:metrics:t1:cpu:',
       'tf:cache:v:metrics:t1:cpu:a',
-      'tf:cache:versions',
     ]);
     const leftMs = Number(await run('PTTL', 'tf:cache:v:metrics:t1:cpu:a'));
     assert.ok(leftMs > 69_000 && leftMs <= 70_000, `${leftMs}`);
@@ -62,7 +66,7 @@ describe('The cache in Redis', () => {
     const [lease, ...more] = lookups.flatMap((looked) => looked.lease ?? []);
     assert.ok(lease);
     assert.equal(more.length, 0);
-    await other.release(key, { token: 'not mine', began: '' });
+    await other.release(key, { token: 'not mine', began: [] });
     assert.equal((await lookUp()).lease, undefined, 'only its holder can give it back');
     await tier.release(key, lease);
     const next = (await lookUp(other)).lease;
@@ -78,7 +82,7 @@ describe('The cache in Redis', () => {
     const leftMs = async () => Number(await run('PTTL', `tf:cache:l:${key}`));
     assert.ok((await leftMs()) > 4_000 && (await leftMs()) <= 5_000);
     await run('PEXPIRE', `tf:cache:l:${key}`, '1000');
-    await other.renew(key, { token: 'not mine', began: '' });
+    await other.renew(key, { token: 'not mine', began: [] });
     assert.ok((await leftMs()) <= 1_000);
     await tier.renew(key, lease!);
     assert.ok((await leftMs()) > 4_000);
@@ -126,46 +130,47 @@ describe('The cache in Redis', () => {
     await run('FLUSHALL');
     assert.equal(await tier.store(key, 'old', ttl, lease!), false);
     const again = await lookUp();
-    await run('DEL', 'tf:cache:versions');
-    assert.equal(
-      await tier.store(key, 'old', ttl, again.lease!),
-      false,
-      'also when only the versions are gone',
-    );
+    await run('DEL', 'tf:cache:g:metrics:t1:');
+    assert.equal(await tier.store(key, 'old', ttl, again.lease!), false, 'also when only a version is gone');
+    assert.ok((await lookUp()).lease, 'which keeps nobody from the lease');
   });
 
-  it('does not give back old values when it evicts the versions', async () => {
-    await tier.put(key, 'old', ttl);
-    await tier.invalidate({ kind: 'pattern', pattern: keysUnder('metrics', t1) });
-    await run('DEL', 'tf:cache:versions');
-    assert.equal((await lookUp()).found, undefined);
+  for (const version of ['all', 'g:metrics:', 'g:metrics:t1:', 'g:metrics:t1:cpu:'])
+    it(`does not give back old values when it evicts a version, ${version}`, async () => {
+      const names = ['v:metrics:t1:cpu:a', version].map((name) => `tf:cache:${name}`);
+      await tier.put(key, 'old', ttl);
+      const [old] = (await run('MGET', ...names)) as string[];
+      await tier.invalidate({ kind: 'pattern', pattern: keysUnder('metrics', t1) });
+      await run('DEL', names[1]);
+      assert.equal((await tier.lookUp(key)).found, undefined);
+      const { found, lease } = await lookUp();
+      assert.equal(found, undefined);
+      assert.equal(await tier.store(key, 'new', ttl, lease!), true, 'under another version');
+      await run('SET', names[0], old);
+      assert.equal((await tier.lookUp(key)).found, undefined);
+    });
+
+  it('gives the lease also beside a value that is fresh for a short time yet, to who asks for more', async () => {
+    await tier.put(key, 'v', ttl);
+    const { found, lease: none } = await tier.lease(key, newToken(), 50_000);
+    assert.ok(found && found.freshMs > 50_000 && found.freshMs <= 60_000, `${found?.freshMs}`);
+    assert.equal(none, undefined);
+    await until('given back', async () => (await run('EXISTS', `tf:cache:l:${key}`)) === 0);
+    const looked = await other.lease(key, newToken(), 60_000);
+    assert.equal(looked.found?.text, 'v');
+    assert.equal(await other.store(key, 'newer', ttl, looked.lease!), true);
+    assert.equal((await tier.lookUp(key)).found?.text, 'newer');
   });
 
   it('that comes back with a state of before has nothing', async () => {
     await tier.put(key, 'of before', ttl);
     assert.equal((await lookUp()).found?.text, 'of before');
-    await run('HSET', 'tf:cache:versions', 'run', 'another run');
+    await run('SET', 'tf:cache:run', 'another run');
     const later = new RedisTier(redis, 'channel', 'three');
     assert.equal((await lookUp(later)).found, undefined);
     await later.put(key, 'new', ttl);
     const third = new RedisTier(redis, 'channel', 'four');
     assert.equal((await lookUp(third)).found?.text, 'new', 'once for each run');
-  });
-
-  it('begins anew when it has a version for too many groups, and says so', async () => {
-    const small = new RedisTier(redis, 'channel', 'small', 10);
-    const listener = redis.request((client) => Promise.resolve(client.duplicate()));
-    const heard: string[] = [];
-    const subscriber = await listener;
-    await subscriber.connect();
-    subscriber.on('message', (_channel, message) => heard.push(message));
-    await subscriber.subscribe('channel');
-    await small.put(key, 'v', ttl);
-    for (let n = 0; n < 12; n++) await small.invalidate({ kind: 'pattern', pattern: `logs:t${n}:*` });
-    await until('told', () => heard.includes('small all '));
-    assert.ok(heard.includes('small pattern logs:t0:*'));
-    assert.equal((await lookUp(small)).found, undefined);
-    subscriber.disconnect();
   });
 
   it('leaves what is not the cache’s alone, also when everything is dropped', async () => {
@@ -181,7 +186,7 @@ describe('The cache in Redis', () => {
     assert.deepEqual(((await run('KEYS', '*')) as string[]).sort(), [
       'somebody:metrics:t1:cpu:a',
       'tf:bucket:x',
-      'tf:cache:versions',
+      ...['count', 'g:metrics:', 'g:metrics:t1:', 'g:metrics:t1:cpu:'].map((name) => `tf:cache:${name}`),
     ]);
   });
 });

@@ -5,13 +5,13 @@ import type { Invalidation } from './invalidation.js';
 export interface Lease {
   readonly token: string;
   /** The state of invalidations when it was given. */
-  readonly began: string;
+  readonly began: readonly string[];
 }
 
 export interface Lookup {
   /** The value as text and for how long it is fresh; 0 or less: just over, still good where the source fails. */
   readonly found?: { readonly text: string; readonly freshMs: number };
-  /** Given when it was asked for, there is no fresh value and nobody else has it. */
+  /** Given when it was asked for, there is no value that is fresh for long enough and nobody else has it. */
   readonly lease?: Lease;
 }
 
@@ -28,8 +28,15 @@ export interface SharedTtl {
 export interface SharedTier {
   /** False while asking would be in vain. */
   readonly isUp: boolean;
-  /** @param token asks for a lease, where there is no fresh value; unique for each attempt */
-  lookUp(key: CacheKey, token: string | undefined): Promise<Lookup>;
+  /** What is there; no lease. */
+  lookUp(key: CacheKey): Promise<Lookup>;
+  /**
+   * What is there, and the lease where that is not fresh.
+   *
+   * @param token unique for each attempt
+   * @param leastFreshMs a value that is fresh for no longer than that is one to be computed anew
+   */
+  lease(key: CacheKey, token: string, leastFreshMs: number): Promise<Lookup>;
   /** Stores what the lease's holder has computed, and gives the lease back. Returns false when it must not be stored. */
   store(key: CacheKey, text: string, ttl: SharedTtl, lease: Lease): Promise<boolean>;
   /** Stores in place of whatever is there or being computed, and tells the others. */

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis as Client, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
+import { Deadlines } from '../deadlines.js';
 import type { Health } from './clickhouse.js';
 
 /** The longest that a request waits for Redis before it goes on without. */
 const REQUEST_TIMEOUT_MS = 200;
-const PARTS = 4;
 /** For the handshake of a new connection, and for what no request waits for. */
 const BACKGROUND_TIMEOUT_MS = 5_000;
 /** Pauses before what no request waits for is tried again. */
@@ -64,6 +64,7 @@ export class Redis {
   private connections = 0;
   /** The connection took too long, and is still being closed. */
   private isGivenUp = false;
+  private readonly deadlines = new Deadlines();
 
   /** @param client lazily connecting, without offline queue, as `openRedis` makes it; what is sent by it belongs into `request` */
   constructor(
@@ -107,26 +108,15 @@ export class Redis {
   async request<T>(use: (client: Client) => Promise<T>, timeoutMs = this.timeoutMs): Promise<T> {
     if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`);
     this.gatherWrites();
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_, reject) => {
-      // In parts: a long step of this process, after which the answer is only not read yet, counts as one of them.
-      const wait = (parts: number): NodeJS.Timeout =>
-        setTimeout(() => {
-          if (parts > 1) timer = wait(parts - 1);
-          else setImmediate(() => reject(new RedisAway(`no answer within ${timeoutMs} ms`)));
-        }, timeoutMs / PARTS);
-      timer = wait(PARTS);
-    });
     try {
-      const answer = await Promise.race([use(this.client), timeout]);
+      const late = () => new RedisAway(`no answer within ${timeoutMs} ms`);
+      const answer = await this.deadlines.within(use(this.client), timeoutMs, late);
       this.failures = 0;
       return answer;
     } catch (error) {
       if (error instanceof RedisAway) this.giveUp(error.message);
       else if (!this.isUp) throw new RedisAway(`Redis is away: ${this.detail}`, { cause: error });
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -169,6 +159,7 @@ export class Redis {
   }
 
   close(): void {
+    this.deadlines.close();
     this.client.removeAllListeners('close');
     this.client.disconnect();
   }

@@ -43,6 +43,7 @@ export const meta = z.object({
   rows_read: z.int(),
   bytes_read: z.int(),
   elapsed_ms: z.number(),
+  age_ms: z.int().optional().describe('of an answer from the cache: how long ago it was made'),
   partial: z.literal(true).optional().describe('present when the answer holds less than was asked for'),
   partial_reason: z.string().optional().describe('the limit that was hit, and what to do about it'),
   explain: z

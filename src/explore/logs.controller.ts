@@ -32,11 +32,11 @@ export class LogsController {
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
+    const { from, to, max_age, ...query } = parseQuery(logsQuery, raw, RECORD_PREFIXES);
     const question = { ...questionOf(query), order: query.order };
     const { page, limit, cursor } = query;
     const range = resolveRange(from, to, nowMs);
-    const asked = { from, to, range, question: { ...question, page, limit, cursor } };
+    const asked = { from, to, max_age, range, question: { ...question, page, limit, cursor } };
     return this.answers.get(
       scope,
       { kind: 'logs', name: 'search', ...asked },

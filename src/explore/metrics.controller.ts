@@ -40,13 +40,13 @@ export class MetricsController {
   @Get()
   names(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, page, limit, cursor, ...query } = parseQuery(metricNamesQuery, raw);
+    const { from, to, max_age, page, limit, cursor, ...query } = parseQuery(metricNamesQuery, raw);
     const question = { services: query.service, prefix: query.prefix };
     const place = { page, limit, cursor };
     const range = resolveRange(from, to, nowMs);
     return this.answers.get(
       scope,
-      { kind: 'metrics', name: 'names', from, to, range, question: { ...question, ...place } },
+      { kind: 'metrics', name: 'names', from, to, max_age, range, question: { ...question, ...place } },
       nowMs,
       (anyone) => listMetricNames(scope, this.clickhouse, question, range, place, anyone),
       signal,
@@ -64,7 +64,7 @@ export class MetricsController {
   @Get('query')
   query(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, metric, agg, ...query } = parseQuery(metricQuery, raw, METRIC_PREFIXES);
+    const { from, to, max_age, metric, agg, ...query } = parseQuery(metricQuery, raw, METRIC_PREFIXES);
     const range = resolveRange(from, to, nowMs);
     const question = {
       metric,
@@ -76,7 +76,7 @@ export class MetricsController {
     };
     return this.answers.get(
       scope,
-      { kind: 'metrics', name: 'query', from, to, range, question, stepMs: question.stepMs },
+      { kind: 'metrics', name: 'query', from, to, max_age, range, question, stepMs: question.stepMs },
       nowMs,
       (anyone) => queryMetric(scope, this.clickhouse, question, range, anyone),
       signal,
@@ -94,14 +94,18 @@ export class MetricsController {
   @Get('points')
   points(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, page, limit, cursor, ...query } = parseQuery(metricPointsQuery, raw, METRIC_PREFIXES);
+    const { from, to, max_age, page, limit, cursor, ...query } = parseQuery(
+      metricPointsQuery,
+      raw,
+      METRIC_PREFIXES,
+    );
     const { metric, service, attributes, order } = query;
     const question = { metric, services: service, attributes, order };
     const place = { page, limit, cursor };
     const range = resolveRange(from, to, nowMs);
     return this.answers.get(
       scope,
-      { kind: 'metrics', name: 'points', from, to, range, question: { ...question, ...place } },
+      { kind: 'metrics', name: 'points', from, to, max_age, range, question: { ...question, ...place } },
       nowMs,
       (anyone) => listMetricPoints(scope, this.clickhouse, question, range, place, anyone),
       signal,

@@ -40,7 +40,7 @@ describe('A query string', () => {
 
   it('with an unknown name is refused: a misspelt filter must not widen the answer', () => {
     const allowed =
-      'a parameter of this route: from, to, explain, page, limit, cursor, attr.<key>, resource.<key>';
+      'a parameter of this route: from, to, max_age, explain, page, limit, cursor, attr.<key>, resource.<key>';
     assert.deepEqual(details(servicesQuery, { servce: 'x', 'attr.': 'y' }), [
       { field: 'servce', given: 'x', allowed },
       { field: 'attr.', given: 'y', allowed },

@@ -42,12 +42,12 @@ export class ServicesController {
   @Get('services')
   list(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, page, limit, cursor } = parseQuery(servicesQuery, raw);
+    const { from, to, max_age, page, limit, cursor } = parseQuery(servicesQuery, raw);
     const range = wholeSteps(from, resolveRange(from, to, nowMs));
     const question = { page, limit, cursor };
     return this.answers.get(
       scope,
-      { kind: 'services', name: 'list', from, to, range, question },
+      { kind: 'services', name: 'list', from, to, max_age, range, question },
       nowMs,
       (anyone) => listServices(scope, this.clickhouse, range, question, anyone),
       signal,
@@ -63,13 +63,13 @@ export class ServicesController {
   @Get('operations')
   operations(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, page, limit, cursor, by, order, ...query } = parseQuery(operationsQuery, raw);
+    const { from, to, max_age, page, limit, cursor, by, order, ...query } = parseQuery(operationsQuery, raw);
     const question = { ...spansOf(query), by, order };
     const place = { page, limit, cursor };
     const range = resolveRange(from, to, nowMs);
     return this.answers.get(
       scope,
-      { kind: 'traces', name: 'operations', from, to, range, question: { ...question, ...place } },
+      { kind: 'traces', name: 'operations', from, to, max_age, range, question: { ...question, ...place } },
       nowMs,
       (anyone) => listOperations(scope, this.clickhouse, question, range, place, anyone),
       signal,
@@ -86,12 +86,12 @@ export class ServicesController {
   @Get('operations/series')
   series(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, step, ...query } = parseQuery(operationSeriesQuery, raw);
+    const { from, to, max_age, step, ...query } = parseQuery(operationSeriesQuery, raw);
     const range = resolveRange(from, to, nowMs);
     const question = { ...spansOf(query), stepMs: stepFor(range, step) };
     return this.answers.get(
       scope,
-      { kind: 'traces', name: 'operations-series', from, to, range, question },
+      { kind: 'traces', name: 'operations-series', from, to, max_age, range, question },
       nowMs,
       (anyone) => followOperations(scope, this.clickhouse, question, range, anyone),
       signal,
@@ -109,11 +109,11 @@ export class ServicesController {
   @Get('service-map')
   map(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to } = parseQuery(serviceMapQuery, raw);
+    const { from, to, max_age } = parseQuery(serviceMapQuery, raw);
     const range = resolveRange(from, to, nowMs);
     return this.answers.get(
       scope,
-      { kind: 'traces', name: 'service-map', from, to, range, question: {} },
+      { kind: 'traces', name: 'service-map', from, to, max_age, range, question: {} },
       nowMs,
       (anyone) => readServiceMap(scope, this.clickhouse, range, anyone),
       signal,

@@ -37,7 +37,7 @@ export class TracesController {
   @Get()
   search(@CurrentScope() scope: Scope, @Query() raw: RawQuery, @CallerSignal() signal: AbortSignal) {
     const nowMs = Date.now();
-    const { from, to, ...query } = parseQuery(tracesQuery, raw, RECORD_PREFIXES);
+    const { from, to, max_age, ...query } = parseQuery(tracesQuery, raw, RECORD_PREFIXES);
     const question = {
       services: query.service,
       operations: query.operation,
@@ -50,7 +50,7 @@ export class TracesController {
     };
     const { page, limit, cursor } = query;
     const range = resolveRange(from, to, nowMs);
-    const asked = { from, to, range, question: { ...question, page, limit, cursor } };
+    const asked = { from, to, max_age, range, question: { ...question, page, limit, cursor } };
     return this.answers.get(
       scope,
       { kind: 'traces', name: 'search', ...asked },
@@ -76,12 +76,12 @@ export class TracesController {
     @Query() raw: RawQuery,
     @CallerSignal() signal: AbortSignal,
   ) {
-    const { from, to, trace_id } = parseQuery(traceQuery, { ...raw, trace_id: traceId });
+    const { from, to, max_age, trace_id } = parseQuery(traceQuery, { ...raw, trace_id: traceId });
     const nowMs = Date.now();
     const range = from || to ? resolveRange(from, to, nowMs) : allTime(nowMs);
     const trace = await this.answers.get(
       scope,
-      { kind: 'trace', name: trace_id, from, to, range, question: {} },
+      { kind: 'trace', name: trace_id, from, to, max_age, range, question: {} },
       nowMs,
       (anyone) => readTrace(scope, this.clickhouse, trace_id, range, anyone),
       signal,

@@ -109,6 +109,10 @@ export const timeFields = {
 /** Of every question about telemetry. */
 export const questionFields = {
   ...timeFields,
+  max_age: about(
+    'How many seconds old an answer may be, for what is asked again and again, such as a panel of a dashboard (its refresh interval); unless given it holds what was stored a second ago, but for series in steps of 5 minutes or more',
+    integer(1, 300),
+  ).optional(),
   explain: about(
     'With the permission admin, 1 adds the statements and how they use indexes to meta; such an answer is not cached',
     oneOf('0', '1'),

@@ -33,7 +33,7 @@ async function setUp() {
     keys.answer('metrics', scopeOf(tenant), 'days', 'n', 1),
     keys.trace(scopeOf(tenant), 'abc'),
   ]);
-  for (const key of [...all, keys.session('s')]) await cache.wrap(key, CacheProfile.SHORT, () => 'v');
+  for (const key of [...all, keys.session('s', '1')]) await cache.wrap(key, CacheProfile.SHORT, () => 'v');
   /** @returns which of the keys of both tenants are left */
   const left = async () => {
     const there: number[] = [];
@@ -57,7 +57,7 @@ it('What is dropped is what the pattern means, of the own tenant', async () => {
     const { drop, left, events, cache } = await setUp();
     await drop(pattern);
     assert.deepEqual(await left(), expected, pattern);
-    assert.equal(await cache.get(keys.session('s')), 'v');
+    assert.equal(await cache.get(keys.session('s', '1')), 'v');
     const [{ action, principal, remoteAddress, correlationId, details }] = events;
     assert.deepEqual(
       { action, principal, remoteAddress, correlationId, details },

@@ -117,6 +117,8 @@ export interface Meta {
   rows_read: number;
   bytes_read: number;
   elapsed_ms: number;
+  /** Of an answer from the cache: how long ago it was made. */
+  age_ms?: number;
   /** Present when the answer holds less than was asked for, with the limit that was hit and what to do about it. */
   partial?: true;
   partial_reason?: string;

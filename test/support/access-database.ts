@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import pino from 'pino';
+import { CacheService } from '../../src/cache/cache.service.js';
 import { migrationsFolder } from '../../src/connections/migration-files.js';
 import { openPostgres, type Postgres } from '../../src/connections/postgres.js';
 import type { AuditEvent, AuditTrail, Refusal } from '../../src/edge/audit.js';
@@ -11,6 +12,9 @@ import { splitStatements } from '../../src/sql/sql-text.js';
 import { ensureDefaultTenant } from '../../src/tenants/default-tenant.js';
 
 export const SILENT: Logger = pino({ level: 'silent' });
+
+/** The cache of a process that is alone. */
+export const newCache = () => new CacheService({ maxEntries: 1000, maxBytes: 1e7 }, undefined, SILENT);
 
 /** PostgreSQL with this program's tables and the default tenant: embedded in `dataDir`, or the server at `url`. */
 export async function openAccessDatabase(

@@ -37,6 +37,7 @@ export function chaosOver(inner: SharedTier, random: () => number): Chaos {
       return inner.isUp;
     },
     lookUp: (...given) => disturbed(() => inner.lookUp(...given)),
+    lease: (...given) => disturbed(() => inner.lease(...given)),
     store: (...given) => disturbed(() => inner.store(...given)),
     put: (...given) => disturbed(() => inner.put(...given)),
     renew: (...given) => disturbed(() => inner.renew(...given)),
