@@ -59,21 +59,30 @@ async function l1Hit(rival: Rival): Promise<void> {
   note('L1 hit, per second', rival.name, await inTurn(L1_HITS));
 }
 
-async function l2Hit(reader: Rival, writer: Rival, round: number): Promise<void> {
+/** A value may be with its caller before it is in Redis: until the last one is there. */
+async function untilStored(rival: Rival, client: Client, id: string): Promise<void> {
+  while ((await client.exists(rival.redisKey(id))) === 0) await sleep(1);
+}
+
+async function l2Hit(reader: Rival, writer: Rival, client: Client, round: number): Promise<void> {
   for (const concurrency of [1, 50]) {
     const id = (n: number) => `l2-${round}-${concurrency}-${n}`;
     await perSecond(L2_HITS, 50, (n) => writer.wrap(id(n), compute));
+    for (let n = 0; n < L2_HITS; n++) await untilStored(writer, client, id(n));
     const rate = await perSecond(L2_HITS, concurrency, (n) => reader.wrap(id(n), forbidden));
     note(`L2 hit, ${concurrency} at a time, per second`, reader.name, rate);
   }
 }
 
-async function wrapMiss(rival: Rival, round: number): Promise<void> {
+/** The time goes on until all values are in Redis. */
+async function wrapMiss(rival: Rival, client: Client, round: number): Promise<void> {
   for (const concurrency of [1, 50]) {
-    const rate = await perSecond(MISSES, concurrency, (n) =>
-      rival.wrap(`miss-${round}-${concurrency}-${n}`, compute),
-    );
-    note(`wrap miss, ${concurrency} at a time, per second`, rival.name, rate);
+    const id = (n: number) => `miss-${round}-${concurrency}-${n}`;
+    const startedAt = performance.now();
+    await perSecond(MISSES, concurrency, (n) => rival.wrap(id(n), compute));
+    for (let n = MISSES - concurrency; n < MISSES; n++) await untilStored(rival, client, id(n));
+    const rate = (MISSES / (performance.now() - startedAt)) * 1000;
+    note(`wrap miss, ${concurrency} at a time, until stored, per second`, rival.name, rate);
   }
 }
 
@@ -95,6 +104,7 @@ async function stampede(rivals: Rival[], where: string, round: number): Promise<
 async function fill(rival: Rival, client: Client, idOf: (n: number) => string): Promise<void> {
   await client.flushdb();
   await rival.wrap(idOf(0), compute);
+  await untilStored(rival, client, idOf(0));
   const stored = await client.get(rival.redisKey(idOf(0)));
   if (stored === null) throw new Error(`${rival.name} keeps its values elsewhere`);
   for (let n = 1; n < DROPPED; n += 1000) {
@@ -164,8 +174,8 @@ for (let round = 0; round < ROUNDS; round++)
     const client = new Client(server.url, { db: DATABASES[rival.name] });
     await client.flushdb();
     await l1Hit(rival);
-    await l2Hit(rival, other, round);
-    await wrapMiss(rival, round);
+    await l2Hit(rival, other, client, round);
+    await wrapMiss(rival, client, round);
     await stampede([rival], 'in one process', round);
     await stampede([rival, other], 'on two instances', round);
     await drop(rival, client, round);
