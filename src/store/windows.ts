@@ -49,7 +49,7 @@ export function* windowsOf(
 }
 
 function longEnough(searched: bigint, found: number): bigint {
-  const length = BigInt(Math.ceil((Number(searched) * MARGIN * (1 - found)) / found));
+  const length = BigInt(Math.round((Number(searched) * MARGIN * (1 - found)) / found));
   return length > FIRST_NS ? length : FIRST_NS;
 }
 
