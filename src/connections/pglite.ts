@@ -89,6 +89,9 @@ async function initialise(directory: string): Promise<void> {
  */
 export async function openPglite(directory: string, maxConnections: number): Promise<EmbeddedPostgres> {
   if (!existsSync(directory)) await initialise(directory);
+  // PostgreSQL's own lock: of no use, since DATA_DIR has one and every PGlite has the same pid; and one that a kill left empty would
+  // be refused from then on.
+  await rm(join(directory, 'postmaster.pid'), { force: true });
   setFlagsFromString('--liftoff-only');
   const [{ PGlite: Database }, { PGLiteSocketServer }] = await Promise.all([
     import('@electric-sql/pglite'),

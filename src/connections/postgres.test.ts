@@ -43,6 +43,13 @@ describe('the embedded PostgreSQL', () => {
     }
   });
 
+  it('opens a directory whose lock file was made and not yet written when its process was killed', async () => {
+    writeFileSync(join(folder, 'contract', 'postgres', 'postmaster.pid'), '');
+    const postgres = await openEmbedded('contract');
+    assert.deepEqual(await postgres.health(), { status: 'up' });
+    await postgres.close();
+  });
+
   it('has every acknowledged commit after kill -9, three times over', async () => {
     const data = join(folder, 'fresh');
     const script = fileURLToPath(new URL('../../test/support/postgres-writer.js', import.meta.url));
