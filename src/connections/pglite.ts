@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
@@ -15,6 +15,9 @@ import { PgliteTurns } from './pglite-turns.js';
 const MAX_SOCKET_PATH_BYTES = 103;
 /** The name PostgreSQL clients look for in a socket directory. */
 const SOCKET_NAME = '.s.PGSQL.5432';
+
+/** A segment of the write-ahead log takes 1 MiB, temporary files some more. */
+const LITTLE_ROOM_BYTES = 8 * 1024 * 1024;
 
 /** Beside the data directory: where the process that has it open has put its socket, for commands run by the same user. */
 const socketNote = (directory: string) => `${directory}.socket`;
@@ -76,6 +79,13 @@ async function initialise(directory: string): Promise<void> {
   await rename(draft, directory);
 }
 
+/** PGlite does not say what PostgreSQL complained of, which most often is a full disk. */
+async function roomHint(directory: string): Promise<string> {
+  const { bavail, bsize } = await statfs(directory);
+  const bytes = bavail * bsize;
+  return bytes < LITTLE_ROOM_BYTES ? `. Its disk has ${bytes} bytes of space left` : '';
+}
+
 /**
  * Opens (the first time: creates) the embedded PostgreSQL.
  *
@@ -105,7 +115,7 @@ export async function openPglite(directory: string, maxConnections: number): Pro
     });
   } catch (error) {
     throw new StartupError(
-      `The embedded PostgreSQL cannot open ${directory}: ${(error as Error).message ?? error}`,
+      `The embedded PostgreSQL cannot open ${directory}: ${(error as Error).message ?? error}${await roomHint(directory)}`,
     );
   }
   const socketDirectory = await makeSocketDirectory();
