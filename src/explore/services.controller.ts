@@ -11,6 +11,7 @@ import { resolveRange, type TimeExpression, type TimeRange } from '../http/time.
 import { followOperations, listOperations } from '../store/operations.js';
 import { readServiceMap } from '../store/service-map.js';
 import { listServices } from '../store/services.js';
+import { stepBegin } from '../store/windows.js';
 import { service } from './answers.schema.js';
 import { ExplainInterceptor } from './explain.interceptor.js';
 import { stepFor } from './metrics.schema.js';
@@ -127,13 +128,11 @@ const spansOf = (query: { service: string[]; operation: string[]; kind: string[]
   kinds: query.kind,
 });
 
-const STEP_NS = 300_000_000_000n;
-
 /**
  * Who asks for the last hour does not ask for it to the nanosecond: a range that was not said to begin at a point in time begins on full
  * five minutes, which the list of services has sums of. Otherwise what lies beside its begin would have to be counted, at several times the cost.
  */
 function wholeSteps(from: TimeExpression | undefined, range: TimeRange): TimeRange {
   if (from !== undefined && 'unixNano' in from) return range;
-  return { ...range, fromNs: range.fromNs - (range.fromNs % STEP_NS) };
+  return { ...range, fromNs: stepBegin(range.fromNs) };
 }

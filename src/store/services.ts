@@ -5,6 +5,7 @@ import { metricsSeen } from './metric-list.js';
 import { type Page, type PageRequest, pageAt, placeOf } from './page.js';
 import { Asking, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
+import { STEP_NS, stepBegin } from './windows.js';
 
 /** What one service sent in the time range. */
 export interface Service {
@@ -77,9 +78,6 @@ export async function listServices(
   return pageAt(place, data, place.cursor?.total ?? all.length, last, asking.cost.meta());
 }
 
-const STEP_NS = 300_000_000_000n;
-const stepOf = (ns: bigint) => ns - (ns % STEP_NS);
-
 /**
  * `mv_service_list` has the sums of five minutes each. One whose first and last items are both within the range is within it whole. Of
  * another it cannot be known how much is: all of these five minutes, the range's first or last, are counted in the tables themselves.
@@ -104,10 +102,10 @@ FROM (SELECT *, first_seen >= ${from} AND last_seen < ${to} AS is_whole FROM mv_
   );
   const isCut = (place: number) => listed.some((row) => row.place === place && row.cut > 0);
   const stretches: TimeRange[] = [];
-  const firstEnds = stepOf(range.fromNs) + STEP_NS;
+  const firstEnds = stepBegin(range.fromNs) + STEP_NS;
   if (isCut(1))
     stretches.push({ fromNs: range.fromNs, toNs: firstEnds < range.toNs ? firstEnds : range.toNs });
-  if (isCut(2)) stretches.push({ fromNs: stepOf(range.toNs), toNs: range.toNs });
+  if (isCut(2)) stretches.push({ fromNs: stepBegin(range.toNs), toNs: range.toNs });
   const whole = listed.filter((row) => row.whole > 0 && !isCut(row.place));
   return stretches.length === 0 ? whole : [...whole, ...(await countStretches(scope, asking, stretches))];
 }

@@ -83,7 +83,11 @@ export async function readInWindows<Row>(
   return { rows };
 }
 
-const STEP_NS = 300_000_000_000n;
+/** The five minutes that tables and lists are kept by. */
+export const STEP_NS = 300_000_000_000n;
+
+/** When the step began that this time is in. */
+export const stepBegin = (unixNano: bigint): bigint => unixNano - (unixNano % STEP_NS);
 
 /** The part of the range in which the trace has spans; undefined when the tenant has no such trace. */
 export async function stepsOf(
