@@ -6,8 +6,10 @@ import { AnswersModule } from './answers/answers.module.js';
 import { CacheModule } from './cache/cache.module.js';
 import { CONFIG, type Config } from './config.js';
 import { ConnectionsModule } from './connections/connections.module.js';
+import { DashboardsModule } from './dashboards/dashboards.module.js';
 import { EdgeModule } from './edge/edge.module.js';
 import { ExploreModule } from './explore/explore.module.js';
+import { PANEL_QUESTIONS } from './explore/panel-questions.js';
 import { IngestModule } from './ingest/ingest.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { LedgerModule } from './ledger/ledger.module.js';
@@ -49,6 +51,7 @@ export class AppModule {
         TenantsModule,
         AccessModule,
         ExploreModule,
+        DashboardsModule.with(PANEL_QUESTIONS),
         AlertsModule,
         NotificationsModule,
         DeliveriesModule,

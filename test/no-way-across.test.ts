@@ -249,7 +249,16 @@ describe('No way across', { concurrency: false }, () => {
       const thing = row.of!;
       const id = ours.ids[thing];
       assert.ok(id, `there is a ${thing}, else this shows nothing`);
-      const isOurs = ['tenant', 'key', 'trace', 'channel', 'rule', 'incident', 'silence'].includes(thing);
+      const isOurs = [
+        'tenant',
+        'key',
+        'trace',
+        'channel',
+        'rule',
+        'incident',
+        'silence',
+        'dashboard',
+      ].includes(thing);
       const strangers = [theirs.owner, bearer(theirs.key), ...(isOurs ? [bearer(sibling.key)] : [])];
       for (const headers of strangers) {
         const answered = await ask(server, operation, row, headers, id);
@@ -309,6 +318,7 @@ describe('No way across', { concurrency: false }, () => {
       'api-keys',
       'notification-channels',
       'alerts/silences',
+      'dashboards',
     ];
     const pages = lists.map((path) => succeed<{ data: Item[] }>(server, 'GET', path, owner));
     const rows = (await Promise.all(pages)).flatMap(({ data }) => data);

@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from '../src/version.js';
 /** The layers from top to bottom; a room may import from rooms after its own, and every room from the root files. */
 const LAYERS = [
   ['commands'],
-  ['ingest', 'explore', 'rollups', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
+  ['ingest', 'explore', 'rollups', 'dashboards', 'alerts', 'notifications', 'access', 'openapi', 'verify'],
   ['tenants', 'notices'],
   ['monitoring'],
   ['threads'],

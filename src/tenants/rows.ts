@@ -168,6 +168,7 @@ const TAKEN: Record<string, string> = {
   workspaces_name: 'This organization has a workspace of this name already.',
   tenants_name: 'This workspace has a tenant of this name already.',
   notification_channels_name: 'This tenant has a notification channel of this name already.',
+  dashboards_name: 'This tenant has a dashboard of this name already.',
   alert_rules_name: 'This tenant has an alert rule of this name already.',
 };
 const EXPLAINED: Record<string, [ErrorCode, string]> = {

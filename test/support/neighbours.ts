@@ -118,6 +118,7 @@ export async function makeNeighbours(server: Server): Promise<Neighbours> {
       channel: channel.id,
       ...(await makeAlert(make, inTenant)),
       incident: '',
+      dashboard: (await make('dashboards', inTenant, { name: 'board', panels: [] })).id,
     };
     houses.push({
       owner: { ...(await login(`owner@${name}.example`)), 'x-tenant-id': tenant },

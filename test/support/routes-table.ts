@@ -11,7 +11,8 @@ export type Thing =
   | 'channel'
   | 'rule'
   | 'incident'
-  | 'silence';
+  | 'silence'
+  | 'dashboard';
 
 /** What is expected of an operation of `/docs-json`. */
 export interface Row {
@@ -128,6 +129,12 @@ export const ROUTES: Readonly<Record<string, Row>> = {
     query: 'channel_id={id}',
     filters: true,
   },
+
+  'get /api/v1/dashboards': { takes: 'read' },
+  'post /api/v1/dashboards': { takes: 'write', body: { name, panels: [] } },
+  'get /api/v1/dashboards/{id}': { takes: 'read', of: 'dashboard' },
+  'patch /api/v1/dashboards/{id}': { takes: 'write', of: 'dashboard', body: { name } },
+  'delete /api/v1/dashboards/{id}': { takes: 'write', of: 'dashboard' },
 
   'get /api/v1/alerts/rules': { takes: 'read' },
   'post /api/v1/alerts/rules': { takes: 'write', body: rule },
