@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MINUTE, RULE } from '../../test/support/condition.js';
 import {
   type Condition,
   type GroupState,
@@ -9,20 +10,6 @@ import {
   phaseOf,
   transition,
 } from './transition.js';
-
-const MINUTE = 60_000;
-/** Fires above 10, critically above 20, evaluated each minute. */
-const RULE: Condition = {
-  operator: '>',
-  warning: 10,
-  critical: 20,
-  absent: false,
-  noData: 'ok',
-  missingLevel: 'warning',
-  forMs: 0,
-  keepFiringMs: 0,
-  intervalMs: MINUTE,
-};
 
 /** [minute, what is measured, what is expected: phase, or firing level, with `gone` where it is] */
 type Step = [minute: number, measured: Measurement, expected: string];

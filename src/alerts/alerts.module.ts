@@ -29,7 +29,11 @@ import { SilencesController } from './silences.controller.js';
         queues: JobQueues,
         log: Logger,
         { QUEUE_ALERT_EVALUATION: { tries } }: Config,
-      ) => new Evaluator({ source, measuring: new Measuring(clickhouse), queues, log, tries }),
+      ) =>
+        new Evaluator({
+          ...{ source, measuring: new Measuring(clickhouse), queues, log, tries },
+          upSinceMs: performance.timeOrigin,
+        }),
     },
     {
       provide: AlertScheduler,
