@@ -105,6 +105,7 @@ export interface Rule extends RuleDefinition {
     firing: number;
     pending: number;
     error: string | null;
+    overdue: boolean;
     evaluated_at: Date | null;
   };
   created_by: string;
@@ -119,6 +120,9 @@ export const ruleAnswer = ruleBody.extend({
     firing: z.int().describe('groups'),
     pending: z.int().describe('groups'),
     error: z.string().nullable().describe('why it cannot be evaluated'),
+    overdue: z
+      .boolean()
+      .describe('not evaluated for two intervals and a minute: too many rules, or no worker'),
     evaluated_at: date.nullable(),
   }),
   created_by: z.string(),

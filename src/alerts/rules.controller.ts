@@ -42,8 +42,11 @@ import { durationMs, parseRule, questionOf, type RuleDefinition, ruleBody } from
 import { forgetState, loadForChange, loadRule, writeGroups } from './rule-states.js';
 import { offsetOf } from './scheduler.js';
 
+/** Longer than the scheduler lets a rule wait where it is one of too many. */
+const OVERDUE = `enabled AND NOT paused AND
+  extract(epoch FROM now()) * 1000 - greatest(tick, extract(epoch FROM updated_at) * 1000) > 2 * interval_ms + 60000`;
 const COLUMNS = `alert_rules.id, definition, created_by, alert_rules.created_at, updated_at,
-  jsonb_build_object('status', status, 'firing', firing, 'pending', pending, 'error', error) AS state, evaluated_at`;
+  jsonb_build_object('status', status, 'firing', firing, 'pending', pending, 'error', error, 'overdue', ${OVERDUE}) AS state, evaluated_at`;
 const FROM = 'alert_rules JOIN alert_rule_states ON rule_id = alert_rules.id';
 const HOUR_MS = 3_600_000;
 
