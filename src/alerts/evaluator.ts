@@ -81,8 +81,9 @@ export class Evaluator {
       const evaluation = await this.follow(scope, rule, result, tick);
       const deliveryIds = await writeEvaluation(scope, this.parts.source, this.states, rule, evaluation);
       if (deliveryIds) {
-        reach('alert-committed');
+        if (deliveryIds.length > 0) reach('alert-committed');
         await addJobs(this.parts, deliveryIds);
+        if (deliveryIds.length > 0) reach('alert-told');
         const status = evaluation.error === undefined ? 'evaluated' : 'failed';
         return { status, groups: evaluation.news.length, told: deliveryIds.length };
       }
