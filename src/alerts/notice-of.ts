@@ -44,7 +44,7 @@ export function summaryOf(rule: RuleDefinition, key: string, level: Level, state
     Object.hasOwn(values, name) ? values[name] : '',
   );
   // A template may be nothing but labels that are empty.
-  return /\S/.test(filled) ? cut(filled, MAX_SUMMARY) : ownSummary(rule, key, value, threshold);
+  return cut(filled.trim(), MAX_SUMMARY) || ownSummary(rule, key, value, threshold);
 }
 
 function ownSummary(rule: RuleDefinition, key: string, value: string, threshold: number | null): string {
