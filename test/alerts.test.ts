@@ -99,12 +99,19 @@ describe('Alerts in the program', { concurrency: false }, () => {
     const file = join(folder, 'from-the-api.yaml');
     const yaml = readFileSync(file, 'utf8');
     assert.match(yaml, /^name: from the API$/m);
-    writeFileSync(file, yaml.replace('warning: 10', 'warning: 12'));
+    writeFileSync(file, yaml.replace('warning: 10', 'warning: 12').replace(/^(interval|paused): .*\n/gm, ''));
+    await succeed(server, 'PATCH', `alerts/rules/${id}`, bearer(server.key), { paused: true });
     const other = join(folder, 'other.yaml');
     writeFileSync(other, 'name: other\nquery: {signal: logs, min_severity: error}\nwarning: 5\nfor: 5m\n');
     assert.equal((await run('import', file, other)).code, 0);
-    const read = () => succeed<{ warning: number }>(server, 'GET', `alerts/rules/${id}`, bearer(server.key));
-    assert.equal((await read()).warning, 12);
+    const { warning, interval, paused } = await succeed<Record<string, unknown>>(
+      server,
+      'GET',
+      `alerts/rules/${id}`,
+      bearer(server.key),
+    );
+    // What was taken out of the file is as in a new rule; who paused it did not do so there.
+    assert.deepEqual([warning, interval, paused], [12, '1m', true]);
     const tested = await run('test', other, '--hours', '1');
     assert.equal(tested.code, 0, tested.stderr);
     assert.match(tested.stdout, /other: 60 evaluations, one each 60 s/);

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { Backtest, Outcome } from '../alerts/backtest.js';
+import { ruleBody } from '../alerts/rule.schema.js';
 import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
 import { parseArguments } from './arguments.js';
@@ -21,6 +22,17 @@ const OPTIONS = {
   url: { type: 'string' },
   key: { type: 'string' },
 } as const;
+
+/**
+ * What a file leaves out is as in a new rule: a line that is taken out of it is taken out of the rule too. `paused` stays, since whoever
+ * pauses a rule for a while does not do it in a file.
+ */
+const LEFT_OUT = Object.fromEntries(
+  Object.entries(ruleBody.omit({ paused: true }).shape).flatMap(([name, schema]) => {
+    const { success, data } = schema.safeParse(undefined);
+    return success ? [[name, data]] : [];
+  }),
+);
 
 interface Rule extends Record<string, unknown> {
   id: string;
@@ -179,7 +191,7 @@ async function importRules(call: Call, files: readonly string[]): Promise<string
     const rule = withChannelIds(file, await readRule(file), channels);
     const known = byName.get(String(rule.name).toLowerCase());
     const { id } = known
-      ? await call<Rule>('PATCH', `/alerts/rules/${known}`, rule)
+      ? await call<Rule>('PATCH', `/alerts/rules/${known}`, { ...LEFT_OUT, ...rule })
       : await call<Rule>('POST', '/alerts/rules', rule);
     byName.set(String(rule.name).toLowerCase(), id);
     lines.push(`${file}: ${known ? 'changed' : 'made'} ${rule.name} (${id})`);
