@@ -248,6 +248,20 @@ describe('Whoever was told that something fires', () => {
   });
 });
 
+describe('A rule whose channel was deleted', () => {
+  it('can be changed, and goes on', async () => {
+    await alerts.gauge('orphan', [[0, 15]]);
+    const [lost, kept] = [await makeChannel(), await makeChannel()];
+    const rule = await alerts.makeRule('orphan', { channels: [lost, kept] });
+    await alerts.postgres.query('DELETE FROM notification_channels WHERE id = $1', [lost]);
+    await alerts.ok('PATCH', `/rules/${rule}`, { warning: 12 });
+    await alerts.evaluate(rule, 0);
+    assert.deepEqual(Object.keys(await toldTo(rule)), [kept]);
+    const again = await alerts.request('PATCH', `/rules/${rule}`, { channels: [lost] });
+    assert.equal(again.status, 400);
+  });
+});
+
 describe('The state of a rule', () => {
   it('is no longer firing when its incident is ended by hand, or it is turned off', async () => {
     await alerts.gauge('ended', [[0, 15]]);

@@ -129,10 +129,10 @@ async function allOf<T>(call: Call, path: string): Promise<T[]> {
   }
 }
 
-/** The names of its channels in place of their ids, which are others on every server. */
+/** The names of its channels in place of their ids, which are others on every server; without those that were deleted. */
 function withChannelNames({ channels, ...rule }: Record<string, unknown>, all: readonly Channel[]) {
   const names = new Map(all.map(({ id, name }) => [id, name]));
-  return { ...rule, channels: (channels as string[]).map((id) => names.get(id) ?? id) };
+  return { ...rule, channels: (channels as string[]).flatMap((id) => names.get(id) ?? []) };
 }
 
 /**
