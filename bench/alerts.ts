@@ -138,7 +138,12 @@ async function runScheduled(alerts: AlertsApp): Promise<string[]> {
     lags.push(Date.now() - job.payload.tick);
     return result;
   });
-  const scheduler = new AlertScheduler(alerts.postgres.dataSource, queues, SILENT);
+  const scheduler = new AlertScheduler(
+    alerts.postgres.dataSource,
+    queues,
+    SILENT,
+    60 * numbers['alert-evaluation'].perSecond,
+  );
   scheduler.start();
   await sleep(WARM_UP_MS);
   lags.length = 0;

@@ -14,13 +14,22 @@ export type Failpoint =
   | 'batch-done'
   | 'segment-deleted';
 
-/** The same, of the sending of a notification. */
-export type DeliveryFailpoint = 'delivery-claimed' | 'delivery-sent' | 'delivery-noted';
+/**
+ * The same, of the sending of a notification: it is taken, told, and noted as told; or its failure is noted (`released`), or also that the
+ * receiver wants a pause (`deferred`), for which there is then a job (`postponed`).
+ */
+export type DeliveryFailpoint =
+  | 'delivery-claimed'
+  | 'delivery-sent'
+  | 'delivery-noted'
+  | 'delivery-released'
+  | 'delivery-deferred'
+  | 'delivery-postponed';
 /** Kills the process that works on a body with these letters in it, as a body would on which a library crashes. */
 const POISON = 'poison-body';
 
-/** The same, of the evaluation of a rule: before and after the commit of what it found. */
-export type AlertFailpoint = 'alert-written' | 'alert-committed';
+/** The same, of the evaluation of a rule: before and after the commit of what it found, and when the jobs that tell it are added. */
+export type AlertFailpoint = 'alert-written' | 'alert-committed' | 'alert-told';
 
 /** The same, of what goes because it is too old. */
 export type ExpiryFailpoint = 'expiry-noted' | 'expiry-recorded' | 'expiry-dropped';

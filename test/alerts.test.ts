@@ -3,10 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { GaugeSender } from './support/gauge-sender.js';
 import { bearer, succeed } from './support/neighbours.js';
-import { sendOtlp } from './support/otlp-client.js';
 import { HttpReceiver } from './support/receivers.js';
-import { makeDataDir, Program, Server, type StartFailed } from './support/server.js';
+import { makeDataDir, Program, Server } from './support/server.js';
 
 const SETTINGS = { NOTIFY_ALLOW_NETWORKS: '127.0.0.1', SECRET_KEY: 'a key of this test that is long enough' };
 const MAX_WAIT_MS = 60_000;
@@ -17,19 +17,13 @@ interface Notice {
   rule: { name: string };
   incidents: { id: string; url?: string; value: number | null; labels: Record<string, string> }[];
 }
-interface Incident {
-  id: string;
-  state: string;
-  timeline: { kind: string; outcome: string | null }[];
-}
-
 let receiver: HttpReceiver;
-let sender: NodeJS.Timeout | undefined;
+const sender = new GaugeSender('depth');
 before(async () => {
   receiver = await HttpReceiver.start();
 });
 after(async () => {
-  clearInterval(sender);
+  sender.stop();
   await receiver.close();
 });
 
@@ -43,35 +37,6 @@ async function wait<T>(what: string, look: () => Promise<T | undefined> | T | un
   }
 }
 
-/** Sends points of a gauge, four a second, until it is called again or with undefined. */
-function send(server: Server, metric: string, value: number | undefined): void {
-  clearInterval(sender);
-  if (value === undefined) return;
-  const request = () => ({
-    resourceMetrics: [
-      {
-        resource: { attributes: [{ key: 'service.name', value: { stringValue: 'shop' } }] },
-        scopeMetrics: [
-          {
-            metrics: [
-              {
-                name: metric,
-                unit: '1',
-                gauge: { dataPoints: [{ timeUnixNano: `${Date.now()}000000`, asDouble: value }] },
-              },
-            ],
-          },
-        ],
-      },
-    ],
-  });
-  const once = () =>
-    // A server that is being killed takes nothing.
-    void sendOtlp(server.otlp, 'metrics', 'json', JSON.stringify(request())).catch(() => undefined);
-  once();
-  sender = setInterval(once, 250);
-}
-
 async function makeRule(server: Server, name: string, change: object = {}): Promise<string> {
   const channel = { name, kind: 'webhook', settings: { url: receiver.url() } };
   const post = (path: string, body: object) =>
@@ -82,25 +47,15 @@ async function makeRule(server: Server, name: string, change: object = {}): Prom
   return (await post('alerts/rules', rule)).id;
 }
 
-const incidentsOf = async (server: Server, ruleId: string) =>
-  (
-    await succeed<{ data: Incident[] }>(
-      server,
-      'GET',
-      `alerts/incidents?rule_id=${ruleId}`,
-      bearer(server.key),
-    )
-  ).data;
-
 describe('Alerts in the program', { concurrency: false }, () => {
   it('are told when the data breaks their rule, and when it is fine again', async () => {
     const server = await Server.start(makeDataDir(), { ...SETTINGS, PUBLIC_URL: 'https://tf.example/' });
     await makeRule(server, 'depth', { group_by: ['service_name'] });
-    send(server, 'depth', 5);
+    sender.send(server, 5);
     await sleep(1000);
     assert.deepEqual(notices('depth'), []);
     const brokenAt = performance.now();
-    send(server, 'depth', 15);
+    sender.send(server, 15);
     const [firing] = await wait('it is told that it fires', () =>
       notices('depth').length > 0 ? notices('depth') : undefined,
     );
@@ -111,14 +66,14 @@ describe('Alerts in the program', { concurrency: false }, () => {
     const path = `/api/v1/alerts/incidents/${firing.incidents[0].id}`;
     assert.equal(firing.incidents[0].url, `https://tf.example${path}`);
     await succeed(server, 'GET', path.replace('/api/v1/', ''), bearer(server.key));
-    send(server, 'depth', 5);
+    sender.send(server, 5);
     const resolved = await wait('it is told that it is over', () => notices('depth')[1]);
     console.log(
       `# fired ${((toldAt - brokenAt) / 1000).toFixed(1)} s after the data, resolved after ${((performance.now() - toldAt) / 1000).toFixed(1)} s; interval and window 10 s`,
     );
     assert.equal(resolved.kind, 'resolved');
     assert.equal(resolved.incidents[0].id, firing.incidents[0].id);
-    send(server, 'depth', undefined);
+    sender.stop();
     const figures = await wait('both messages are counted', async () => {
       const text = await (await fetch(`${server.api}/metrics`)).text();
       return text.includes('deliveries_total{kind="webhook",result="sent"} 2\n') ? text : undefined;
@@ -144,12 +99,19 @@ describe('Alerts in the program', { concurrency: false }, () => {
     const file = join(folder, 'from-the-api.yaml');
     const yaml = readFileSync(file, 'utf8');
     assert.match(yaml, /^name: from the API$/m);
-    writeFileSync(file, yaml.replace('warning: 10', 'warning: 12'));
+    writeFileSync(file, yaml.replace('warning: 10', 'warning: 12').replace(/^(interval|paused): .*\n/gm, ''));
+    await succeed(server, 'PATCH', `alerts/rules/${id}`, bearer(server.key), { paused: true });
     const other = join(folder, 'other.yaml');
     writeFileSync(other, 'name: other\nquery: {signal: logs, min_severity: error}\nwarning: 5\nfor: 5m\n');
     assert.equal((await run('import', file, other)).code, 0);
-    const read = () => succeed<{ warning: number }>(server, 'GET', `alerts/rules/${id}`, bearer(server.key));
-    assert.equal((await read()).warning, 12);
+    const { warning, interval, paused } = await succeed<Record<string, unknown>>(
+      server,
+      'GET',
+      `alerts/rules/${id}`,
+      bearer(server.key),
+    );
+    // What was taken out of the file is as in a new rule; who paused it did not do so there.
+    assert.deepEqual([warning, interval, paused], [12, '1m', true]);
     const tested = await run('test', other, '--hours', '1');
     assert.equal(tested.code, 0, tested.stderr);
     assert.match(tested.stdout, /other: 60 evaluations, one each 60 s/);
@@ -204,34 +166,4 @@ describe('Alerts in the program', { concurrency: false }, () => {
     assert.match(stderr, /is the id of one channel and the name of another/);
     await server.stop();
   });
-
-  for (const step of ['alert-written', 'alert-committed'] as const)
-    it(`killed at ${step}, make one incident, told under one id`, async () => {
-      const dataDir = makeDataDir();
-      const first = await Server.start(dataDir, { ...SETTINGS, FAILPOINT: step });
-      const rule = await makeRule(first, step);
-      send(first, step, 15);
-      await wait('it is killed', () => (first.program.isRunning ? undefined : true));
-      assert.equal((await first.program.exited).signal, 'SIGKILL');
-      const second = await Server.start(dataDir, SETTINGS).catch((error: StartFailed) =>
-        assert.fail(error.output),
-      );
-      send(second, step, 15);
-      const [{ id }] = await wait('there is an incident', async () => {
-        const found = await incidentsOf(second, rule);
-        return found.length > 0 ? found : undefined;
-      });
-      const read = () => succeed<Incident>(second, 'GET', `alerts/incidents/${id}`, bearer(second.key));
-      const told = ({ timeline }: Incident) => timeline.filter(({ kind }) => kind === 'told');
-      // After the commit the job is lost, and the sweeper finds the delivery after a minute: that is tested with the deliveries.
-      if (step === 'alert-written')
-        await wait('it is told', async () =>
-          told(await read())[0]?.outcome === 'all_sent' ? true : undefined,
-        );
-      assert.equal(told(await read()).length, 1);
-      assert.equal((await incidentsOf(second, rule)).length, 1);
-      assert.ok(new Set(notices(step).map((notice) => notice.id)).size <= 1);
-      send(second, step, undefined);
-      await second.stop();
-    });
 });

@@ -1,20 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MINUTE, RULE } from '../../test/support/condition.js';
 import { type GroupRecord, isWorthKeeping, KNOWN_MS, newsOf, type TellRules } from './news.js';
 import type { Condition, Measurement } from './transition.js';
 
-const MINUTE = 60_000;
-const RULE: Condition = {
-  operator: '>',
-  warning: 10,
-  critical: 20,
-  absent: false,
-  noData: 'ok',
-  missingLevel: 'warning',
-  forMs: 0,
-  keepFiringMs: 0,
-  intervalMs: MINUTE,
-};
 const TELL: TellRules = { cooldownMs: 0, reminderMs: null };
 
 /** [minute, what is measured, what changes and is told, whether it is silenced] */

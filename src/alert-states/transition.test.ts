@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MINUTE, RULE } from '../../test/support/condition.js';
 import {
   type Condition,
   type GroupState,
@@ -8,21 +9,8 @@ import {
   nextHealth,
   phaseOf,
   transition,
+  unlessAway,
 } from './transition.js';
-
-const MINUTE = 60_000;
-/** Fires above 10, critically above 20, evaluated each minute. */
-const RULE: Condition = {
-  operator: '>',
-  warning: 10,
-  critical: 20,
-  absent: false,
-  noData: 'ok',
-  missingLevel: 'warning',
-  forMs: 0,
-  keepFiringMs: 0,
-  intervalMs: MINUTE,
-};
 
 /** [minute, what is measured, what is expected: phase, or firing level, with `gone` where it is] */
 type Step = [minute: number, measured: Measurement, expected: string];
@@ -142,6 +130,50 @@ describe('An alert', () => {
         wanted,
         operator,
       );
+  });
+});
+
+/** What Prometheus tests and documents, with its values at each minute and what it says of them. */
+describe('A published example of Prometheus', () => {
+  const each = (from: number, to: number, value: number, expected: string): Step[] =>
+    Array.from({ length: to - from + 1 }, (_, i) => [from + i, value, expected]);
+
+  // https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
+  it('InstanceDown: up == 0 for 5m fires after 10 minutes for the instance that was always down', () => {
+    const rule: Partial<Condition> = { operator: '==', warning: 0, critical: null, forMs: 5 * MINUTE };
+    walk(rule, [...each(0, 4, 0, 'pending'), ...each(5, 10, 0, 'warning')]);
+    walk(rule, [...each(0, 6, 1, 'inactive'), ...each(7, 10, 0, 'pending')]);
+  });
+
+  // https://github.com/prometheus/prometheus/blob/main/rules/alerting_test.go
+  const high: Partial<Condition> = { warning: 50, critical: null, forMs: MINUTE, keepFiringMs: MINUTE };
+
+  it('TestKeepFiringFor: goes on for a minute after its condition held last', () => {
+    walk(high, [
+      [0, 75, 'pending'],
+      [1, 85, 'warning'],
+      [2, 70, 'warning'],
+      [3, 70, 'warning'],
+      [4, 10, 'warning'],
+      [5, 10, 'inactive'],
+    ]);
+  });
+
+  it('TestPendingAndKeepFiringFor: what did not fire yet is not kept', () => {
+    walk(high, [
+      [0, 75, 'pending'],
+      [1, 10, 'inactive'],
+    ]);
+  });
+
+  it('TestAlertingRuleLabelsUpdate: each severity has to hold by itself; but data that ends does not end it here', () => {
+    walk({ operator: '<', warning: null, critical: 80, forMs: MINUTE }, [
+      [0, 75, 'pending'],
+      [1, 85, 'inactive'],
+      [2, 70, 'pending'],
+      [3, 70, 'critical'],
+      [4, 'missing', 'critical gone'],
+    ]);
   });
 });
 
@@ -273,6 +305,22 @@ describe('After ticks that nobody evaluated', () => {
       [30, 5, 'warning'],
       [32, 5, 'inactive'],
     ]);
+  });
+});
+
+describe('After the program was away', () => {
+  const away = (measured: Measurement, knownMs: number | undefined, fromMs: number) =>
+    unlessAway(measured, knownMs === undefined ? undefined : { knownMs }, { fromMs, upSinceMs: 10 * MINUTE });
+
+  it('nothing is known of a group that was known before, where data may have been missed', () => {
+    assert.equal(away('missing', 5 * MINUTE, 8 * MINUTE), 'failed');
+  });
+
+  it('what is measured counts, and so does what is missing from a window that it was there for, or of a group that it knows since', () => {
+    assert.equal(away(5, 5 * MINUTE, 8 * MINUTE), 5);
+    assert.equal(away('missing', 5 * MINUTE, 10 * MINUTE), 'missing');
+    assert.equal(away('missing', 11 * MINUTE, 8 * MINUTE), 'missing');
+    assert.equal(away('missing', undefined, 8 * MINUTE), 'missing');
   });
 });
 

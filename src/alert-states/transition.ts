@@ -82,6 +82,20 @@ export function transition(
   return { ...next, goneMs: goneSince(condition, measured, before, next, tickMs) };
 }
 
+/**
+ * Data that is missing may have been sent while nobody was there to take it: of a group that was known before, nothing is known then.
+ *
+ * @param window what was looked at begins at `fromMs`; `upSinceMs`: this program was not there before
+ */
+export function unlessAway(
+  measured: Measurement,
+  before: Pick<GroupState, 'knownMs'> | undefined,
+  { fromMs, upSinceMs }: { fromMs: number; upSinceMs: number },
+): Measurement {
+  const isOfBefore = before !== undefined && before.knownMs < upSinceMs;
+  return measured === 'missing' && isOfBefore && fromMs < upSinceMs ? 'failed' : measured;
+}
+
 /** The highest level that fires. */
 export function levelOf(state: Pick<GroupState, Level> | undefined): Level | undefined {
   if (state?.critical?.firing) return 'critical';

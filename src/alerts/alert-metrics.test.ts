@@ -20,12 +20,19 @@ describe('The figures of alerting', () => {
     await alerts.makeRule('seen', { enabled: false });
     await alerts.makeRule('seen', { paused: true });
     await alerts.makeRule('seen');
+    await alerts.makeRule('seen', { interval: '10s' });
     const registry = new Registry();
-    registerAlertMetrics(registry, alerts.postgres.dataSource);
+    registerAlertMetrics(registry, alerts.postgres.dataSource, 6000);
     const text = await registry.metrics();
-    const states = { unknown: 1, ok: 1, pending: 0, firing: 2, error: 0, paused: 1, off: 1 };
+    const states = { unknown: 2, ok: 1, pending: 0, firing: 2, error: 0, paused: 1, off: 1 };
     for (const [state, count] of Object.entries(states))
       assert.ok(text.includes(`telemetryflow_alert_rules{state="${state}"} ${count}\n`), `${state}\n${text}`);
+    // Five each minute, and one six times.
+    for (const [figure, count] of Object.entries({ due: 10, allowed: 6000 }))
+      assert.ok(
+        text.includes(`telemetryflow_alert_evaluations_per_minute{figure="${figure}"} ${count}\n`),
+        text,
+      );
     for (const severity of ['warning', 'critical'])
       assert.ok(text.includes(`telemetryflow_alert_incidents_open{severity="${severity}"} 1\n`), text);
   });
@@ -33,7 +40,7 @@ describe('The figures of alerting', () => {
   it('are missing while the database is away or does not answer, and not 0', async () => {
     for (const answer of [Promise.reject(new Error('away')), new Promise<never>(() => undefined)]) {
       const registry = new Registry();
-      registerAlertMetrics(registry, { query: () => answer });
+      registerAlertMetrics(registry, { query: () => answer }, 6000);
       assert.doesNotMatch(await registry.metrics(), /^telemetryflow_alert/m);
     }
   });

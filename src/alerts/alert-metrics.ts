@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { DataSource } from 'typeorm';
 import type { Evaluated } from './evaluator.js';
+import { DUE_PER_MINUTE } from './scheduler.js';
 
 const EVALUATION_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
 const LAG_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
@@ -67,8 +68,12 @@ interface Count {
   count: number;
 }
 
-/** How the rules of all tenants stand, and what fires; no figures while the database is away. */
-export function registerAlertMetrics(registry: Registry, source: Pick<DataSource, 'query'>): void {
+/** How the rules of all tenants stand, what fires, and how many evaluations there may be; no figures while the database is away. */
+export function registerAlertMetrics(
+  registry: Registry,
+  source: Pick<DataSource, 'query'>,
+  allowedPerMinute: number,
+): void {
   registerCounts(registry, source, {
     name: 'telemetryflow_alert_rules',
     help: 'Alert rules by how they stand.',
@@ -83,6 +88,13 @@ export function registerAlertMetrics(registry: Registry, source: Pick<DataSource
     label: 'severity',
     all: SEVERITIES,
     sql: `SELECT severity AS name, count(*)::integer AS count FROM alert_incidents WHERE resolved_at IS NULL GROUP BY 1`,
+  });
+  registerCounts(registry, source, {
+    name: 'telemetryflow_alert_evaluations_per_minute',
+    help: 'Evaluations a minute that all rules together want, and that the setting QUEUE_ALERT_EVALUATION allows.',
+    label: 'figure',
+    all: ['due', 'allowed'],
+    sql: `SELECT 'due' AS name, due AS count FROM (${DUE_PER_MINUTE}) AS wanted UNION ALL SELECT 'allowed', ${allowedPerMinute}`,
   });
 }
 

@@ -16,6 +16,8 @@ import { AlertRulesController } from './rules.controller.js';
 import { AlertScheduler } from './scheduler.js';
 import { SilencesController } from './silences.controller.js';
 
+const allowedPerMinute = ({ QUEUE_ALERT_EVALUATION: { perSecond } }: Config) => 60 * perSecond;
+
 /** Rules over telemetry, their evaluation, and incidents. */
 @Module({
   controllers: [AlertRulesController, IncidentsController, SilencesController],
@@ -29,13 +31,17 @@ import { SilencesController } from './silences.controller.js';
         queues: JobQueues,
         log: Logger,
         { QUEUE_ALERT_EVALUATION: { tries } }: Config,
-      ) => new Evaluator({ source, measuring: new Measuring(clickhouse), queues, log, tries }),
+      ) =>
+        new Evaluator({
+          ...{ source, measuring: new Measuring(clickhouse), queues, log, tries },
+          upSinceMs: performance.timeOrigin,
+        }),
     },
     {
       provide: AlertScheduler,
-      inject: [DataSource, JOB_QUEUES, LOGGER],
-      useFactory: (source: DataSource, queues: JobQueues, log: Logger) =>
-        new AlertScheduler(source, queues, log),
+      inject: [DataSource, JOB_QUEUES, LOGGER, CONFIG],
+      useFactory: (source: DataSource, queues: JobQueues, log: Logger, config: Config) =>
+        new AlertScheduler(source, queues, log, allowedPerMinute(config)),
     },
   ],
 })
@@ -56,7 +62,8 @@ export class AlertsModule implements OnApplicationBootstrap, OnModuleDestroy {
 
   onApplicationBootstrap(): void {
     // What all processes share is told by those that answer for it.
-    if (this.config.TF_ROLES.has('api')) registerAlertMetrics(this.registry, this.source);
+    if (this.config.TF_ROLES.has('api'))
+      registerAlertMetrics(this.registry, this.source, allowedPerMinute(this.config));
     if (this.config.TF_ROLES.has('scheduler')) this.scheduler.start();
   }
 

@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import type { Matcher } from '../alert-states/silences.js';
 import { LEVELS } from '../alert-states/transition.js';
-import { about, oneOf, PRINTABLE, pageFields, plain, text, timeFields } from '../http/request.schema.js';
+import {
+  about,
+  oneOf,
+  PRINTABLE,
+  PRINTABLE_LINES,
+  pageFields,
+  plain,
+  text,
+  timeFields,
+} from '../http/request.schema.js';
 import type { NoticeOutcome } from '../notices/deliveries.js';
 import { NOTICE_KINDS } from '../notices/notice.js';
 import type { Backtest } from './backtest.js';
@@ -43,14 +52,18 @@ export const incidentsQuery = z.object({
   ...pageFields,
 });
 
-const LABEL = 'the name of a label, 200 characters at most';
+const LABEL = 'the name of a label, 200 printable characters at most';
 const VALUE = 'text of 1000 characters at most, * stands for anything';
 const MATCHERS = 'a list of {label, operator: = or !=, value}, 20 at most; an empty one is everything';
-const COMMENT = 'text of 1 to 1000 characters';
+const COMMENT = 'text of 1 to 1000 printable characters';
 const TIME = 'a time in ISO 8601';
 const time = z.iso.datetime({ offset: true, error: TIME });
 const matcher = z.strictObject({
-  label: z.string({ error: LABEL }).min(1, { error: LABEL }).max(200, { error: LABEL }),
+  label: z
+    .string({ error: LABEL })
+    .min(1, { error: LABEL })
+    .max(200, { error: LABEL })
+    .regex(PRINTABLE, { error: LABEL }),
   operator: z.enum(['=', '!='], { error: '= or !=' }),
   value: z.string({ error: VALUE }).max(1000, { error: VALUE }).regex(PRINTABLE, { error: VALUE }),
 }) satisfies z.ZodType<Matcher>;
@@ -60,7 +73,11 @@ export const silenceBody = z.object({
     .array(matcher, { error: MATCHERS })
     .max(20, { error: MATCHERS })
     .describe('on the incident’s labels, and rule and severity'),
-  comment: z.string({ error: COMMENT }).min(1, { error: COMMENT }).max(1000, { error: COMMENT }),
+  comment: z
+    .string({ error: COMMENT })
+    .min(1, { error: COMMENT })
+    .max(1000, { error: COMMENT })
+    .regex(PRINTABLE_LINES, { error: COMMENT }),
   starts_at: time.optional().describe('now unless given'),
   ends_at: time,
   repeats: z
@@ -88,6 +105,7 @@ export interface Rule extends RuleDefinition {
     firing: number;
     pending: number;
     error: string | null;
+    overdue: boolean;
     evaluated_at: Date | null;
   };
   created_by: string;
@@ -102,6 +120,9 @@ export const ruleAnswer = ruleBody.extend({
     firing: z.int().describe('groups'),
     pending: z.int().describe('groups'),
     error: z.string().nullable().describe('why it cannot be evaluated'),
+    overdue: z
+      .boolean()
+      .describe('not evaluated for two intervals and a minute: too many rules, or no worker'),
     evaluated_at: date.nullable(),
   }),
   created_by: z.string(),

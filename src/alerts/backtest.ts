@@ -197,7 +197,8 @@ function groupsOf(
       const shown = state && state.goneMs !== null ? `${name} gone` : name;
       if (shown !== group.last) group.changes.push([ticks[i], shown]);
       group.last = shown;
-      if (levelOf(state)) group.firing_seconds += (ticks[1] - ticks[0]) / 1000 || 0;
+      // What fires at the last tick has not yet done so for any time.
+      if (levelOf(state)) group.firing_seconds += ((ticks[i + 1] ?? ticks[i]) - ticks[i]) / 1000;
     }
   }
   return [...groups.values()]

@@ -6,7 +6,7 @@ import { reach } from '../failpoints.js';
 import { addDeliveries } from '../notices/deliveries.js';
 import type { Notice } from '../notices/notice.js';
 import { addEvents, numberIncidents, toldEvents, writeIncidents } from './incident-rows.js';
-import { noticesOf, type Place } from './notice-of.js';
+import { failureNotice, noticesOf, type Place } from './notice-of.js';
 import {
   type Evaluation,
   type LoadedRule,
@@ -71,7 +71,33 @@ export async function endIncidents(
   return deliver(scope, manager, rule, noticesOf(await placeOf(scope, manager), rule, news, nowMs));
 }
 
-/** Writes down that the notices are to be told to the rule's channels, and in the incidents' timelines. */
+/**
+ * Ends all that a rule has told, within the change by which it goes, is turned off, or asks for something else.
+ *
+ * @returns ids of the deliveries
+ */
+export async function endRule(
+  scope: Scope,
+  manager: EntityManager,
+  rule: LoadedRule,
+  nowMs: number,
+): Promise<string[]> {
+  const ended = await endIncidents(scope, manager, rule, undefined, 'rule', nowMs);
+  if (!rule.health.told) return ended;
+  const over = failureNotice(
+    await placeOf(scope, manager),
+    rule,
+    'resolved',
+    'is no longer evaluated as it was.',
+    nowMs,
+  );
+  return [...ended, ...(await deliver(scope, manager, rule, [over]))];
+}
+
+/**
+ * Writes down that the notices are to be told to the rule's channels, and in the incidents' timelines. That something is over, or somebody
+ * has it, is told to those too that the rule has named no longer since they were told that it fires.
+ */
 export async function deliver(
   scope: Scope,
   manager: EntityManager,
@@ -80,10 +106,26 @@ export async function deliver(
 ): Promise<string[]> {
   const ids: string[] = [];
   for (const notice of notices) {
-    ids.push(...(await addDeliveries(manager, scope, notice, rule.definition.channels)));
+    const channels = [...rule.definition.channels, ...(await toldChannels(scope, manager, notice))];
+    ids.push(...(await addDeliveries(manager, scope, notice, channels)));
     await addEvents(manager, toldEvents(notice));
   }
   return ids;
+}
+
+async function toldChannels(
+  scope: Scope,
+  manager: EntityManager,
+  { kind, incidents }: Notice,
+): Promise<string[]> {
+  if ((kind !== 'resolved' && kind !== 'acknowledged') || incidents.length === 0) return [];
+  const rows = await manager.query<{ channel_id: string }[]>(
+    `SELECT DISTINCT channel_id FROM alert_incident_events AS events
+     JOIN notification_deliveries AS deliveries ON deliveries.notice_id = events.notice_id AND deliveries.tenant_id = $1
+     WHERE events.kind = 'told' AND events.incident_id = ANY($2::uuid[])`,
+    [scope.tenantId, incidents.map(({ id }) => id)],
+  );
+  return rows.map(({ channel_id }) => channel_id);
 }
 
 /** Names of where a scope is, for people. */

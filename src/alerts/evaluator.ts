@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { DataSource, EntityManager } from 'typeorm';
 import { type GroupNews, type GroupRecord, isWorthKeeping, newsOf } from '../alert-states/news.js';
 import { type Silenced, silencedBy } from '../alert-states/silences.js';
-import { nextHealth } from '../alert-states/transition.js';
+import { type Measurement, nextHealth, unlessAway } from '../alert-states/transition.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { reach } from '../failpoints.js';
@@ -37,11 +37,18 @@ interface Parts {
   log: Logger;
   /** Of the queue ALERT_EVALUATION. */
   tries: number;
+  /** When this process began to take telemetry, Unix milliseconds. */
+  upSinceMs: number;
 }
+
+/** With the groups that are expected to send something, where that matters. */
+type Found = Measured & { expected: string[] };
 
 /** A tick this much older than the clock, or two intervals, gives way to the newest. */
 const MAX_LATE_MS = 60_000;
 const MAX_RACES = 3;
+/** So long after a start clients may still have what they could not send meanwhile. */
+const MAX_AWAY_MS = 300_000;
 
 /** Evaluates rules: measures, decides, and writes what follows. */
 export class Evaluator {
@@ -74,8 +81,9 @@ export class Evaluator {
       const evaluation = await this.follow(scope, rule, result, tick);
       const deliveryIds = await writeEvaluation(scope, this.parts.source, this.states, rule, evaluation);
       if (deliveryIds) {
-        reach('alert-committed');
+        if (deliveryIds.length > 0) reach('alert-committed');
         await addJobs(this.parts, deliveryIds);
+        if (deliveryIds.length > 0) reach('alert-told');
         const status = evaluation.error === undefined ? 'evaluated' : 'failed';
         return { status, groups: evaluation.news.length, told: deliveryIds.length };
       }
@@ -87,12 +95,18 @@ export class Evaluator {
   /** @returns what was measured, or why it was not */
   private async measure(
     scope: Scope,
-    { definition }: LoadedRule,
+    { definition, tickMs: lastMs, health }: LoadedRule,
     tickMs: number,
     { attempt, signal }: Pick<RunningJob<EvaluationPayload>, 'attempt' | 'signal'>,
-  ): Promise<Measured | string> {
+  ): Promise<Found | string> {
+    const { measuring } = this.parts;
     try {
-      return await this.parts.measuring.measure(scope, definition, tickMs);
+      const measured = await measuring.measure(scope, definition, tickMs);
+      // A rule that is new, or could not be evaluated until now, knows nothing of groups whose absence it should notice.
+      const isNew = lastMs === 0 || health.failingMs !== null;
+      const expected =
+        isNew && expectsData(definition) ? await measuring.known(scope, definition, tickMs) : [];
+      return { ...measured, expected };
     } catch (error) {
       const isOurs = error instanceof AppError;
       const mayPass = !isOurs || error.status >= 500;
@@ -102,19 +116,30 @@ export class Evaluator {
     }
   }
 
+  private measuredWith(
+    { definition, groups }: LoadedRule,
+    result: Found | string,
+    tickMs: number,
+  ): (key: string) => Measurement {
+    if (typeof result === 'string') return () => 'failed';
+    const { group_by, window, evaluation_delay } = definition;
+    const lookBackMs = Math.min(durationMs(window), MAX_AWAY_MS) + durationMs(evaluation_delay);
+    const seen = { fromMs: tickMs - lookBackMs, upSinceMs: this.parts.upSinceMs };
+    return (key) => unlessAway(measuredOf(result, group_by, key), groups.get(key), seen);
+  }
+
   private async follow(
     scope: Scope,
     rule: LoadedRule,
-    result: Measured | string,
+    result: Found | string,
     tickMs: number,
   ): Promise<Evaluation> {
-    const { source, measuring } = this.parts;
+    const { source } = this.parts;
     const { definition } = rule;
+    const measured = this.measuredWith(rule, result, tickMs);
     const error = typeof result === 'string' ? result : undefined;
-    const keys = new Set(typeof result === 'string' ? [] : result.values.keys());
-    for (const key of rule.groups.keys()) keys.add(key);
-    if (rule.tickMs === 0 && error === undefined && expectsData(definition))
-      for (const key of await measuring.known(scope, definition, tickMs)) keys.add(key);
+    const found = typeof result === 'string' ? [] : [...result.values.keys(), ...result.expected];
+    const keys = new Set([...found, ...rule.groups.keys()]);
     if (definition.group_by.length === 0) keys.add('[]');
     const newsWith = (silenced: Silenced) =>
       newsOf(
@@ -122,7 +147,7 @@ export class Evaluator {
         tellRulesOf(definition),
         rule.groups,
         keys,
-        (key) => (typeof result === 'string' ? 'failed' : measuredOf(result, definition.group_by, key)),
+        measured,
         tickMs,
         randomUUID,
         silenced,
@@ -138,7 +163,8 @@ export class Evaluator {
     const notices = async (manager: EntityManager): Promise<Notice[]> => {
       if (!tell && news.every((one) => one.tell === undefined)) return [];
       const place = await placeOf(scope, manager);
-      const failure = tell ? [failureNotice(place, rule, tell, error ?? '', tickMs)] : [];
+      const what = tell === 'error' ? `cannot be evaluated: ${error}` : 'can be evaluated again.';
+      const failure = tell ? [failureNotice(place, rule, tell, what, tickMs)] : [];
       return [...failure, ...noticesOf(place, rule, news, tickMs)];
     };
     return { tickMs, groups: keptGroups(definition, news, tickMs), news, health, error, notices };

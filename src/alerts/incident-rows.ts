@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { indexedKey } from '../alert-states/label-text.js';
 import type { GroupNews, GroupRecord, IncidentChange } from '../alert-states/news.js';
 import { levelOf } from '../alert-states/transition.js';
 import type { Scope } from '../edge/scope.js';
@@ -104,7 +105,7 @@ function rowOf(
   return {
     id: record.incidentId,
     number: record.number,
-    group_key: key,
+    group_key: indexedKey(key),
     labels: incidentLabels(definition, key),
     severity,
     value: finite(after.value),

@@ -1,3 +1,4 @@
+import { labelText } from '../alert-states/label-text.js';
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
@@ -92,7 +93,7 @@ export class Measuring {
 const toNs = (ms: number) => BigInt(Math.max(0, ms)) * 1_000_000n;
 const isSource = (key: string) => key === 'service_name' || key.startsWith('resource.');
 
-export const keyOf = (labels: readonly string[]) => JSON.stringify(labels);
+export const keyOf = (labels: readonly string[]) => JSON.stringify(labels.map(labelText));
 
 export function labelsOf(groupBy: readonly string[], key: string): Record<string, string> {
   const values = JSON.parse(key) as string[];

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { cut } from '../alert-states/label-text.js';
 import type { GroupNews, GroupRecord } from '../alert-states/news.js';
 import { type Level, levelOf } from '../alert-states/transition.js';
 import { MAX_INCIDENTS, type Notice, type NoticeIncident, type NoticeKind } from '../notices/notice.js';
@@ -43,14 +44,14 @@ export function summaryOf(rule: RuleDefinition, key: string, level: Level, state
     Object.hasOwn(values, name) ? values[name] : '',
   );
   // A template may be nothing but labels that are empty.
-  return /\S/.test(filled) ? filled.slice(0, MAX_SUMMARY) : ownSummary(rule, key, value, threshold);
+  return cut(filled.trim(), MAX_SUMMARY) || ownSummary(rule, key, value, threshold);
 }
 
 function ownSummary(rule: RuleDefinition, key: string, value: string, threshold: number | null): string {
   const about = Object.entries(labelsOf(rule.group_by, key))
     .map(([name, text]) => `${name}=${text}`)
     .join(', ');
-  const group = about === '' ? '' : ` (${about.slice(0, MAX_LABELS_SHOWN)})`;
+  const group = about === '' ? '' : ` (${cut(about, MAX_LABELS_SHOWN)})`;
   const why = threshold === null ? value : `${value} ${rule.operator} ${threshold}`;
   return `${rule.name}: ${why}${group}`;
 }
@@ -103,18 +104,17 @@ export function noticesOf(
   });
 }
 
-/** That a rule cannot be evaluated, or can again. */
+/** That a rule cannot be evaluated (`error`), or that this is over. @param what is said of the rule */
 export function failureNotice(
   place: Place,
   rule: { id: string; definition: RuleDefinition },
   kind: 'error' | 'resolved',
-  error: string,
-  tickMs: number,
+  what: string,
+  atMs: number,
 ): Notice {
-  const what = kind === 'error' ? `cannot be evaluated: ${error}` : 'can be evaluated again.';
   return {
-    ...notice(place, rule, kind, tickMs, [], what),
-    summary: `${rule.definition.name} ${what}`.slice(0, MAX_SUMMARY),
+    ...notice(place, rule, kind, atMs, [], what),
+    summary: cut(`${rule.definition.name} ${what}`, MAX_SUMMARY),
   };
 }
 

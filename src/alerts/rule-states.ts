@@ -144,14 +144,19 @@ export async function writeStates(
 }
 
 function stateRow({ id, version }: LoadedRule, { tickMs, groups, health, error }: Evaluation) {
+  const { status, firing, pending } = standingOf(groups);
+  return {
+    ...{ rule_id: id, version, tick: tickMs, groups: Object.fromEntries(groups), firing, pending },
+    ...{ status: error === undefined ? status : 'error', error: error ?? null },
+    ...{ failing_ms: health.failingMs, failure_told: health.told },
+  };
+}
+
+function standingOf(groups: ReadonlyMap<string, GroupRecord>) {
   const phases = [...groups.values()].map(phaseOf);
   const firing = phases.filter((phase) => phase === 'firing').length;
   const pending = phases.filter((phase) => phase === 'pending').length;
-  const status = error !== undefined ? 'error' : firing > 0 ? 'firing' : pending > 0 ? 'pending' : 'ok';
-  return {
-    ...{ rule_id: id, version, tick: tickMs, groups: Object.fromEntries(groups), status, firing, pending },
-    ...{ error: error ?? null, failing_ms: health.failingMs, failure_told: health.told },
-  };
+  return { firing, pending, status: firing > 0 ? 'firing' : pending > 0 ? 'pending' : 'ok' };
 }
 
 /** Writes the groups of a rule whose state the transaction holds (`loadForChange`). */
@@ -160,9 +165,21 @@ export async function writeGroups(
   ruleId: string,
   groups: ReadonlyMap<string, GroupRecord>,
 ): Promise<void> {
-  const firing = [...groups.values()].filter((record) => phaseOf(record) === 'firing').length;
+  const { firing, pending, status } = standingOf(groups);
   await manager.query(
-    `UPDATE alert_rule_states SET version = version + 1, groups = $2, firing = $3 WHERE rule_id = $1`,
-    [ruleId, JSON.stringify(Object.fromEntries(groups)), firing],
+    `UPDATE alert_rule_states SET version = version + 1, groups = $2, firing = $3, pending = $4,
+       status = CASE WHEN status IN ('unknown', 'error') THEN status ELSE $5 END
+     WHERE rule_id = $1`,
+    [ruleId, JSON.stringify(Object.fromEntries(groups)), firing, pending, status],
+  );
+}
+
+/** Has a rule whose state the transaction holds begin anew: nothing is known of it, as if it were just made. */
+export async function forgetState(manager: EntityManager, ruleId: string): Promise<void> {
+  await manager.query(
+    `UPDATE alert_rule_states SET version = version + 1, tick = 0, groups = '{}', firing = 0, pending = 0, status = 'unknown',
+       error = NULL, failing_ms = NULL, failure_told = false, evaluated_at = NULL
+     WHERE rule_id = $1`,
+    [ruleId],
   );
 }

@@ -3,7 +3,7 @@ import { type Condition, LEVELS, NO_DATA, OPERATORS } from '../alert-states/tran
 import { AppError } from '../errors.js';
 import { MAX_TERMS, parseTerms } from '../figures/search-terms.js';
 import { SPAN_FIGURES } from '../figures/span-figures.js';
-import { nameField, PRINTABLE, parseBody } from '../http/request.schema.js';
+import { nameField, PRINTABLE, PRINTABLE_LINES, parseBody } from '../http/request.schema.js';
 import { AGGREGATIONS } from '../series/aggregation.js';
 import { severityNumber } from '../store/logs.js';
 
@@ -80,7 +80,7 @@ const threshold = z.number({ error: THRESHOLD }).nullable();
 const COMPARE = '{before: a duration, as: difference or percent}, or null';
 const LABELS = '32 names at most, each with a text';
 const CHANNELS = 'a list of ids of notification channels, 20 at most';
-const MESSAGE = 'text of 1 to 2000 characters, or null';
+const MESSAGE = 'text of 1 to 2000 printable characters, or null';
 const flag = z.boolean({ error: 'true or false' });
 const GROUPS = 'a list of 5 attribute names at most, resource.<key> or service_name';
 
@@ -119,6 +119,7 @@ export const ruleBody = z.object({
     .string({ error: MESSAGE })
     .max(2000, { error: MESSAGE })
     .regex(/\S/, { error: MESSAGE })
+    .regex(PRINTABLE_LINES, { error: MESSAGE })
     .nullable()
     .default(null)
     .describe('with {{rule}}, {{value}}, {{operator}}, {{threshold}}, {{level}}, {{labels.<name>}}'),

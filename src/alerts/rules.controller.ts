@@ -35,15 +35,18 @@ import {
   testRuleBody,
 } from './alerts.schema.js';
 import { backtest } from './backtest.js';
-import { endIncidents } from './evaluation-rows.js';
+import { endRule } from './evaluation-rows.js';
 import { addJobs } from './evaluator.js';
 import { Measuring } from './measure.js';
 import { durationMs, parseRule, questionOf, type RuleDefinition, ruleBody } from './rule.schema.js';
-import { loadForChange, loadRule, writeGroups } from './rule-states.js';
+import { forgetState, loadForChange, loadRule, writeGroups } from './rule-states.js';
 import { offsetOf } from './scheduler.js';
 
+/** Longer than the scheduler lets a rule wait where it is one of too many. */
+const OVERDUE = `enabled AND NOT paused AND
+  extract(epoch FROM now()) * 1000 - greatest(tick, extract(epoch FROM updated_at) * 1000) > 2 * interval_ms + 60000`;
 const COLUMNS = `alert_rules.id, definition, created_by, alert_rules.created_at, updated_at,
-  jsonb_build_object('status', status, 'firing', firing, 'pending', pending, 'error', error) AS state, evaluated_at`;
+  jsonb_build_object('status', status, 'firing', firing, 'pending', pending, 'error', error, 'overdue', ${OVERDUE}) AS state, evaluated_at`;
 const FROM = 'alert_rules JOIN alert_rule_states ON rule_id = alert_rules.id';
 const HOUR_MS = 3_600_000;
 
@@ -131,7 +134,8 @@ export class AlertRulesController {
       const before = await loadForChange(scope, manager, id);
       if (!before) throw notFound('alert rule');
       const definition = parseRule({ ...before.definition, ...body });
-      await assertChannels(scope, manager, definition);
+      // One that was deleted since keeps nobody from changing the rest.
+      if ('channels' in body) await assertChannels(scope, manager, definition);
       await ask(
         manager,
         `UPDATE alert_rules SET name = $3, enabled = $4, paused = $5, definition = $6, interval_ms = $7, offset_ms = $8,
@@ -139,12 +143,11 @@ export class AlertRulesController {
         [id, scope.tenantId, ...columnsOf(scope, definition)],
       );
       const isNew = questionOf(definition) !== questionOf(before.definition);
-      const ended =
-        isNew || !definition.enabled
-          ? await endIncidents(scope, manager, before, undefined, 'rule', Date.now())
-          : [];
+      const ends = isNew || !definition.enabled;
+      const ended = ends ? await endRule(scope, manager, before, Date.now()) : [];
       // An evaluation under way is of the rule as it was, and begins again.
-      await writeGroups(manager, id, isNew ? new Map() : before.groups);
+      if (ends) await forgetState(manager, id);
+      else await writeGroups(manager, id, before.groups);
       const changes = differences(before.definition, definition) ?? {};
       if (Object.keys(changes).length > 0)
         await note({ ...noteOf(scope, id, definition, 'update'), details: { changes } });
@@ -167,7 +170,7 @@ export class AlertRulesController {
     const deliveryIds = await this.changes.run(doing, async (manager, note) => {
       const before = await loadForChange(scope, manager, id);
       if (!before) throw notFound('alert rule');
-      const ended = await endIncidents(scope, manager, before, undefined, 'rule', Date.now());
+      const ended = await endRule(scope, manager, before, Date.now());
       await ask(manager, 'DELETE FROM alert_rules WHERE tenant_id = $1 AND id = $2', [scope.tenantId, id]);
       const details = { before: before.definition };
       await note({ ...noteOf(scope, id, before.definition, 'delete'), details });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import pino from 'pino';
 import { SILENT } from '../../test/support/access-database.js';
 import { AlertsApp, MINUTE } from '../../test/support/alerts-app.js';
 import type { JobQueueStats } from '../jobs/job-queue.js';
 import type { EvaluationPayload } from './evaluator.js';
-import { AlertScheduler } from './scheduler.js';
+import { AlertScheduler, DUE_PER_MINUTE } from './scheduler.js';
 
 let alerts: AlertsApp;
 before(async () => {
@@ -37,7 +38,7 @@ class Ids {
       .map(({ payload }) => payload.tick);
 }
 
-const schedulerOf = (ids: Ids) => new AlertScheduler(alerts.postgres.dataSource, ids, SILENT);
+const schedulerOf = (ids: Ids) => new AlertScheduler(alerts.postgres.dataSource, ids, SILENT, 6000);
 
 describe('The scheduler of alerts', () => {
   it('adds a job at each tick of a rule, the same ones whoever does it', async () => {
@@ -100,6 +101,42 @@ describe('The scheduler of alerts', () => {
     ids.isAway = false;
     await scheduler.look(alerts.startMs + 10_500);
     assert.equal(ids.ticksOf(rule).length, before + 1);
+  });
+
+  it('warns of more rules than the queue may evaluate before they are late, and shows which are', async () => {
+    const rule = await alerts.makeRule('more than allowed', { interval: '10s' });
+    const [{ due }] = await alerts.postgres.query<{ due: number }>(DUE_PER_MINUTE);
+    assert.ok(due >= 6);
+    let text = '';
+    const sink = { write: (line: string) => (text += line) };
+    const warnings = () => text.split('\n').filter((line) => line.includes('QUEUE_ALERT_EVALUATION')).length;
+    const schedulerWith = (allowed: number) =>
+      new AlertScheduler(alerts.postgres.dataSource, new Ids(), pino({ level: 'warn' }, sink), allowed);
+    await schedulerWith(due).look(alerts.startMs);
+    assert.equal(warnings(), 0);
+    const scheduler = schedulerWith(due - 1);
+    for (let minute = 0; minute < 60; minute++) await scheduler.look(alerts.startMs + minute * MINUTE);
+    assert.equal(warnings(), 1);
+    assert.match(text, new RegExp(`want ${Math.round(due)} evaluations a minute`));
+    await scheduler.look(alerts.startMs + 60 * MINUTE);
+    assert.equal(warnings(), 2);
+
+    const isOverdue = async () => (await alerts.ok('GET', `/rules/${rule}`)).state.overdue;
+    assert.equal(await isOverdue(), false);
+    const made = (ago: string) =>
+      alerts.postgres.query('UPDATE alert_rules SET updated_at = now() - $2::interval WHERE id = $1', [
+        rule,
+        ago,
+      ]);
+    await made('60 seconds');
+    assert.equal(await isOverdue(), false);
+    await made('2 minutes');
+    assert.equal(await isOverdue(), true);
+    await alerts.evaluate(rule, 178);
+    assert.equal(await isOverdue(), false);
+    await alerts.ok('PATCH', `/rules/${rule}`, { paused: true });
+    await made('2 minutes');
+    assert.equal(await isOverdue(), false);
   });
 
   it('adds no more while the queue does not keep up, and then the last tick of each rule', async () => {

@@ -13,7 +13,8 @@ const MAX_BACK_MS = 60_000;
 const ADDED_AT_ONCE = 1000;
 /** While a job has waited for so long no more are added: rules that are more than the queue may evaluate are evaluated less often. */
 const MAX_LAG_MS = 60_000;
-const FORGET_EVERY_MS = 60_000;
+const LOOK_BACK_EVERY_MS = 60_000;
+const WARN_EVERY_MS = 3_600_000;
 const KEPT_MS = 90 * 86_400_000;
 
 interface DueRow {
@@ -23,6 +24,10 @@ interface DueRow {
   tenant_id: string;
   tick: string;
 }
+
+/** SQL of how many evaluations a minute all rules together want. */
+export const DUE_PER_MINUTE =
+  'SELECT coalesce(sum(60000.0 / interval_ms), 0)::double precision AS due FROM alert_rules WHERE enabled AND NOT paused';
 
 /**
  * When a rule is evaluated: at offset + n * interval. Rules are spread over the interval by what they ask, so that those that ask
@@ -42,13 +47,16 @@ export class AlertScheduler {
   private timer: NodeJS.Timeout | undefined;
   private looking: Promise<void> = Promise.resolve();
   private lookedAtMs: number | undefined;
-  private forgotAtMs = 0;
+  private lookedBackAtMs = 0;
+  private warnedAtMs: number | undefined;
   private isHeldBack = false;
 
   constructor(
     private readonly source: DataSource,
     private readonly queues: Pick<JobQueues, 'addAll' | 'stats'>,
     private readonly log: Logger,
+    /** Evaluations that the queue ALERT_EVALUATION starts in a minute. */
+    private readonly allowedPerMinute: number,
   ) {}
 
   start(): void {
@@ -75,12 +83,29 @@ export class AlertScheduler {
         await this.addDue(fromMs, nowMs);
         this.lookedAtMs = nowMs;
       }
-      if (nowMs - this.forgotAtMs < FORGET_EVERY_MS) return;
-      this.forgotAtMs = nowMs;
+      if (nowMs - this.lookedBackAtMs < LOOK_BACK_EVERY_MS) return;
+      this.lookedBackAtMs = nowMs;
+      await this.warnOfTooMany(nowMs);
       await removeOldIncidents(this.source, new Date(nowMs - KEPT_MS));
     } catch (error) {
       this.log.error({ err: error }, 'Rules that are due could not be looked for; that is done again soon.');
     }
+  }
+
+  /** Says that there are more rules than the setting allows before they are late, and again each hour. */
+  private async warnOfTooMany(nowMs: number): Promise<void> {
+    const [{ due }] = await this.source.query<{ due: number }[]>(DUE_PER_MINUTE);
+    if (due <= this.allowedPerMinute) {
+      this.warnedAtMs = undefined;
+      return;
+    }
+    if (this.warnedAtMs !== undefined && nowMs - this.warnedAtMs < WARN_EVERY_MS) return;
+    this.warnedAtMs = nowMs;
+    const figures = { due_per_minute: Math.round(due), allowed_per_minute: this.allowedPerMinute };
+    this.log.warn(
+      figures,
+      `Alert rules want ${figures.due_per_minute} evaluations a minute, and QUEUE_ALERT_EVALUATION allows ${this.allowedPerMinute}: each is evaluated less often than its interval says. Set per_second=${Math.ceil((1.2 * due) / 60)} there, or longer intervals.`,
+    );
   }
 
   /** Whether the queue does not keep up; what is not added now is made up for by the last tick of each rule. */

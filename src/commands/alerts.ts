@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { Backtest, Outcome } from '../alerts/backtest.js';
+import { ruleBody } from '../alerts/rule.schema.js';
 import type { Config } from '../config.js';
 import { StartupError } from '../errors.js';
 import { parseArguments } from './arguments.js';
@@ -21,6 +22,17 @@ const OPTIONS = {
   url: { type: 'string' },
   key: { type: 'string' },
 } as const;
+
+/**
+ * What a file leaves out is as in a new rule: a line that is taken out of it is taken out of the rule too. `paused` stays, since whoever
+ * pauses a rule for a while does not do it in a file.
+ */
+const LEFT_OUT = Object.fromEntries(
+  Object.entries(ruleBody.omit({ paused: true }).shape).flatMap(([name, schema]) => {
+    const { success, data } = schema.safeParse(undefined);
+    return success ? [[name, data]] : [];
+  }),
+);
 
 interface Rule extends Record<string, unknown> {
   id: string;
@@ -117,10 +129,10 @@ async function allOf<T>(call: Call, path: string): Promise<T[]> {
   }
 }
 
-/** The names of its channels in place of their ids, which are others on every server. */
+/** The names of its channels in place of their ids, which are others on every server; without those that were deleted. */
 function withChannelNames({ channels, ...rule }: Record<string, unknown>, all: readonly Channel[]) {
   const names = new Map(all.map(({ id, name }) => [id, name]));
-  return { ...rule, channels: (channels as string[]).map((id) => names.get(id) ?? id) };
+  return { ...rule, channels: (channels as string[]).flatMap((id) => names.get(id) ?? []) };
 }
 
 /**
@@ -179,7 +191,7 @@ async function importRules(call: Call, files: readonly string[]): Promise<string
     const rule = withChannelIds(file, await readRule(file), channels);
     const known = byName.get(String(rule.name).toLowerCase());
     const { id } = known
-      ? await call<Rule>('PATCH', `/alerts/rules/${known}`, rule)
+      ? await call<Rule>('PATCH', `/alerts/rules/${known}`, { ...LEFT_OUT, ...rule })
       : await call<Rule>('POST', '/alerts/rules', rule);
     byName.set(String(rule.name).toLowerCase(), id);
     lines.push(`${file}: ${known ? 'changed' : 'made'} ${rule.name} (${id})`);

@@ -48,6 +48,9 @@ export const names = text((given) => {
 /** Text that PostgreSQL keeps as it is, and that no terminal or log takes for anything but text. */
 export const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
 
+/** The same, of several lines. */
+export const PRINTABLE_LINES = /^(?:[^\p{Cc}\p{Cs}]|[\n\r\t])*$/u;
+
 const MAX_NAME = 200;
 const NAME = `a name of 1 to ${MAX_NAME} printable characters`;
 /** The name of a thing in a body. */

@@ -34,9 +34,17 @@ describe('The figures of a queue', () => {
   ];
   for (const [when, lagMs, isPaused, successPercent, health] of steps) {
     it(`health is ${health} when ${when}`, () => {
-      const found = healthOf({ lagMs, isPaused }, { successPercent });
+      const found = healthOf({ lagMs, isPaused }, { successPercent, jobsPerSecond: 1 }, { perSecond: 100 });
       assert.equal(found.health, health);
       assert.equal(found.advice.length === 0, health === 'ok');
     });
   }
+
+  it('advise more workers, or a larger limit where that is what holds the queue', () => {
+    const adviceAt = (jobsPerSecond: number) =>
+      healthOf({ lagMs: 1500, isPaused: false }, { successPercent: 100, jobsPerSecond }, { perSecond: 100 })
+        .advice;
+    assert.match(adviceAt(50).join(), /more workers are needed/);
+    assert.match(adviceAt(99).join(), /100 a second are started.*larger per_second is needed/);
+  });
 });

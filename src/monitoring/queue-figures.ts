@@ -9,6 +9,7 @@ const LOOK_MS = 5_000;
 /** Over these a queue needs more workers, or somebody who looks at it. */
 const MAX_LAG_MS = 1_000;
 const MAX_FAILED_SHARE = 0.1;
+const AT_THE_LIMIT = 0.9;
 
 /** What a queue has done since it was made, and what it holds. */
 export type QueueState = Omit<JobQueueStats, 'queue' | 'workers'>;
@@ -50,7 +51,8 @@ export function ratesBetween(first: Look, last: Look): QueueRates {
 /** The rules of health: failures are told before lag, because more workers do not help against them. */
 export function healthOf(
   state: Pick<QueueState, 'lagMs' | 'isPaused'>,
-  { successPercent }: Pick<QueueRates, 'successPercent'>,
+  { successPercent, jobsPerSecond }: Pick<QueueRates, 'successPercent' | 'jobsPerSecond'>,
+  { perSecond }: Pick<QueueNumbers, 'perSecond'>,
 ): { health: QueueHealth; advice: string[] } {
   const advice: string[] = [];
   if (state.isPaused) advice.push('It is paused: nothing is worked off until it is resumed.');
@@ -60,8 +62,12 @@ export function healthOf(
       `${(100 - successPercent).toFixed(0)} % of the tries of the last minute failed: look at them.`,
     );
   const isLate = !state.isPaused && state.lagMs > MAX_LAG_MS;
-  if (isLate)
-    advice.push(`The oldest job has waited for ${Math.round(state.lagMs)} ms: more workers are needed.`);
+  // Rates are of a minute, and so a little behind.
+  const isHeld = jobsPerSecond >= perSecond * AT_THE_LIMIT;
+  const need = isHeld
+    ? `${perSecond} a second are started, as its setting says: a larger per_second is needed, and not more workers.`
+    : 'more workers are needed.';
+  if (isLate) advice.push(`The oldest job has waited for ${Math.round(state.lagMs)} ms: ${need}`);
   const health = isFailing ? 'alert' : state.isPaused ? 'paused' : isLate ? 'scale_up' : 'ok';
   return { health, advice };
 }
@@ -97,7 +103,13 @@ export class QueueFigures {
     const state = await this.stateOf(name);
     const now = { ...state, atMs: this.nowMs() };
     const rates = ratesBetween(this.looks.get(name)?.[0] ?? now, now);
-    return { ...state, ...rates, ...healthOf(state, rates), name, numbers: this.numbers[name] };
+    return {
+      ...state,
+      ...rates,
+      ...healthOf(state, rates, this.numbers[name]),
+      name,
+      numbers: this.numbers[name],
+    };
   }
 
   private async stateOf(name: QueueName): Promise<QueueState> {

@@ -170,11 +170,14 @@ export class DeliveryWorker {
     metrics.tried(claimed.channel_kind, 'retried');
     if (retryAfterMs === undefined) {
       await this.release(id, jobId, 0, 0, status, message);
+      reach('delivery-released');
       throw new Error(message);
     }
     const pauseMs = Math.max(retryAfterMs, MIN_PAUSE_MS);
     await this.release(id, jobId, 0, pauseMs, status, message);
+    reach('delivery-deferred');
     await queues.addAll(NOTIFICATION, [laterJob(id, attempts, pauseMs)]);
+    reach('delivery-postponed');
     return { state: 'deferred', retry_after_ms: pauseMs };
   }
 

@@ -10,7 +10,7 @@ const WORDS: Record<NoticeKind, string> = {
   test: 'Test',
 };
 
-/** Messages for people name so many incidents; the rest is counted. */
+/** Messages for people name so many incidents at most; the rest is counted. */
 export const SHOWN_INCIDENTS = 10;
 
 /** The colour that says how bad it is, as 0xRRGGBB. */
@@ -53,13 +53,16 @@ export function headlineOf({ number, severity, summary }: NoticeIncident): strin
 }
 
 /** Those that are shown, and a line on those that are not. */
-export function shownOf({ incidents }: Notice): {
+export function shownOf(
+  { incidents }: Notice,
+  count = SHOWN_INCIDENTS,
+): {
   incidents: readonly NoticeIncident[];
   rest: string | undefined;
 } {
-  const hidden = incidents.length - SHOWN_INCIDENTS;
+  const hidden = incidents.length - count;
   return {
-    incidents: incidents.slice(0, SHOWN_INCIDENTS),
+    incidents: incidents.slice(0, count),
     rest: hidden > 0 ? `And ${hidden} more.` : undefined,
   };
 }

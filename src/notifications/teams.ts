@@ -1,9 +1,12 @@
 import type { Notice } from '../notices/notice.js';
 import { incomingHook } from './incoming-hook.js';
-import { factsOf, fit, headlineOf, placeOf, shownOf, titleOf } from './message.js';
+import { factsOf, fit, headlineOf, placeOf, SHOWN_INCIDENTS, shownOf, titleOf } from './message.js';
 
-// A message of a workflow has about 28 KB: https://learn.microsoft.com/connectors/teams (known issues and limitations).
-// Of these texts there are 1 + 1 + 10 * (1 + 4) at most: 21,000 bytes when each character takes three.
+/**
+ * A message of a workflow has about 28 KB (https://learn.microsoft.com/connectors/teams, known issues and limitations), and it is not said
+ * of what: with so many bytes of JSON it has room for what is put around it. One incident always fits.
+ */
+const MAX_BYTES = 21_000;
 const MAX_TITLE = 200;
 const MAX_SUMMARY = 1200;
 const MAX_HEADLINE = 160;
@@ -33,7 +36,14 @@ const fact = ([name, value]: [string, string]) => ({
  * https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
  */
 export function renderTeams(notice: Notice) {
-  const { incidents, rest } = shownOf(notice);
+  for (let shown = SHOWN_INCIDENTS; ; shown--) {
+    const message = messageOf(notice, shown);
+    if (shown === 1 || Buffer.byteLength(JSON.stringify(message)) <= MAX_BYTES) return message;
+  }
+}
+
+function messageOf(notice: Notice, shown: number) {
+  const { incidents, rest } = shownOf(notice, shown);
   const color = notice.kind === 'resolved' ? 'Good' : COLOURS[notice.severity];
   const title = { weight: 'Bolder', size: 'Large', color };
   const body: object[] = [run(titleOf(notice), MAX_TITLE, title), run(notice.summary, MAX_SUMMARY)];

@@ -5,6 +5,8 @@ type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /** Of IPv6 only this is routed on the internet; what is outside is refused whatever it is called. */
 const GLOBAL_UNICAST: [ipaddr.IPv6, number] = [ipaddr.IPv6.parse('2000::'), 3];
+/** Of the internet by its number, and yet of the host of a virtual machine on Azure: what asks there is taken for the machine itself. */
+const AZURE_HOST = '168.63.129.16';
 /** Ports that the web and mail are served at; above them anything may be. */
 const PUBLIC_PORTS = new Set([25, 80, 443, 465, 587]);
 const FIRST_FREE_PORT = 1024;
@@ -36,7 +38,7 @@ export class AddressRules {
     if (this.isInside(address)) return true;
     const parsed = parse(address);
     if (!parsed || !(PUBLIC_PORTS.has(port) || port >= FIRST_FREE_PORT)) return false;
-    if (parsed.range() !== 'unicast') return false;
+    if (parsed.range() !== 'unicast' || parsed.toString() === AZURE_HOST) return false;
     return parsed.kind() === 'ipv4' || (parsed as ipaddr.IPv6).match(GLOBAL_UNICAST);
   }
 }

@@ -39,11 +39,12 @@ export class AlertsApp {
     this.evaluator = this.anotherEvaluator();
   }
 
-  /** One of another process. */
-  anotherEvaluator(): Evaluator {
+  /** One of another process. @param upSinceMs when that was started; unless given, it was always there */
+  anotherEvaluator(upSinceMs = 0): Evaluator {
     const { postgres, measuring, added } = this;
+    const parts = { source: postgres.dataSource, measuring, log: SILENT, tries: 1 };
     const queues = addTo(added);
-    return new Evaluator({ source: postgres.dataSource, measuring, queues, log: SILENT, tries: 1 });
+    return new Evaluator({ ...parts, queues, upSinceMs });
   }
 
   static async open(): Promise<AlertsApp> {

@@ -94,7 +94,8 @@ export const at = (unixNano: bigint) => `fromUnixTimestamp64Nano(toInt64(${unixN
 /** SQL of an id. */
 export const id = (hex: string) => `unhex('${hex}')`;
 /** SQL of a text. */
-export const str = (text: string) => `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`;
+export const str = (text: string) =>
+  `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'").replaceAll('\0', '\\0')}'`;
 /** SQL of an attribute map; its types are all `s` unless given. As pairs, where the order or a repeated key matters. */
 export function attributes(map: Record<string, string> | [string, string][], types?: string): SqlRow {
   const pairs = Array.isArray(map) ? map : Object.entries(map);
