@@ -18,7 +18,7 @@ type Case = Pick<LoadOrder, 'itemsPerBody' | 'bodies' | 'connections' | 'transpo
   name: string;
 };
 const cases = (requests: number): Case[] => [
-  { name: 'HTTP, 1 span', itemsPerBody: 1, bodies: requests, connections: 128 },
+  { name: 'HTTP, 1 span', itemsPerBody: 1, bodies: requests, connections: 64, transport: 'bare' },
   {
     name: 'gRPC, 1 span',
     itemsPerBody: 1,
