@@ -43,7 +43,10 @@ describe('The queues of a running server', { concurrency: false }, () => {
     };
   };
   const act = async (name: QueueName, action: string, sent?: object) => {
-    const headers = { authorization: `Bearer ${server.key}`, ...(sent && { 'content-type': 'application/json' }) };
+    const headers = {
+      authorization: `Bearer ${server.key}`,
+      ...(sent && { 'content-type': 'application/json' }),
+    };
     const url = `${server.api}/api/v1/queues/${name}/${action}`;
     const { status, body } = await call(url, { headers, body: sent && JSON.stringify(sent) });
     assert.equal(status, 200, body.toString());

@@ -93,15 +93,15 @@ export async function readStats(redis: Redis, queue: QueueName): Promise<Omit<Jo
   const key = (name: string) => bullKey(queue, name);
   return redis.request(async (client) => {
     const [wait, prioritized, active, delayed, failed, completed, counters, lag] = await Promise.all([
-        client.llen(key('wait')),
-        client.zcard(key('prioritized')),
-        client.llen(key('active')),
-        client.zcard(key('delayed')),
-        client.zcard(key('failed')),
-        client.hget(key('metrics:completed'), 'count'),
-        client.hgetall(ownKey(queue, 'counters')),
-        readLag(redis, queue),
-      ]);
+      client.llen(key('wait')),
+      client.zcard(key('prioritized')),
+      client.llen(key('active')),
+      client.zcard(key('delayed')),
+      client.zcard(key('failed')),
+      client.hget(key('metrics:completed'), 'count'),
+      client.hgetall(ownKey(queue, 'counters')),
+      readLag(redis, queue),
+    ]);
     return {
       queue,
       waiting: wait + prioritized,
