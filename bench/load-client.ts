@@ -1,6 +1,7 @@
 import { Agent, request } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { makeLogsBody, makeMetricsBody, makeTracesBody } from '../test/support/otlp-bodies.js';
+import { bareRequest, sendBare } from './bare-sender.js';
 import { framed, GrpcSender } from './grpc-sender.js';
 import { quantile, sleep } from './process-stats.js';
 
@@ -8,8 +9,8 @@ import { quantile, sleep } from './process-stats.js';
 export interface LoadOrder {
   url: string;
   key: string;
-  /** Unset: HTTP. */
-  transport?: 'http' | 'grpc';
+  /** Unset: HTTP by `node:http`; `bare`: HTTP by bare sockets, for what costs the client as little as can be. */
+  transport?: 'http' | 'bare' | 'grpc';
   signal: 'traces' | 'logs' | 'metrics';
   bodies: number;
   itemsPerBody: number;
@@ -109,6 +110,11 @@ class Load {
     });
   }
 
+  private counted(bytes: Buffer): Buffer {
+    this.bytes += bytes.length;
+    return bytes;
+  }
+
   private count(status: string, ms: number): void {
     this.statuses[status] = (this.statuses[status] ?? 0) + 1;
     this.times.push(ms);
@@ -121,7 +127,14 @@ class Load {
     const { itemsPerSecond, itemsPerBody, connections, seconds } = this.order;
     const over = () => seconds !== undefined && performance.now() - startedAt > seconds * 1000;
     let index = 0;
-    if (itemsPerSecond) {
+    if (this.order.transport === 'bare') {
+      const nextRequest = () => (index < total && !over() ? this.counted(next(index++)) : undefined);
+      await sendBare(new URL(this.order.url), connections, nextRequest, (status, ms, hasRetryAfter) => {
+        this.count(status, ms);
+        if (status[0] === '2') this.accepted++;
+        else if (!hasRetryAfter) this.retryAfterMissing++;
+      });
+    } else if (itemsPerSecond) {
       const under: Promise<void>[] = [];
       for (; index < total && !over(); index++) {
         const due = startedAt + (index * itemsPerBody * 1000) / itemsPerSecond;
@@ -157,7 +170,10 @@ process.on('message', async (message: { prepare: LoadOrder } | 'go') => {
   const order = message.prepare;
   const bodies = prepare(order);
   const repeated = order.seconds !== undefined;
-  const carried = (body: Buffer) => (order.transport === 'grpc' ? framed(body, order.gzip) : body);
+  const carried = (body: Buffer) => {
+    if (order.transport === 'bare') return bareRequest(order, body);
+    return order.transport === 'grpc' ? framed(body, order.gzip) : body;
+  };
   const ready = bodies.map((body) => carried(order.gzip && !repeated ? gzipSync(body) : Buffer.from(body)));
   const next = (index: number) => {
     if (!repeated) return ready[index];

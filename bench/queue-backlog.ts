@@ -13,7 +13,7 @@ import { residentBytes, sleep } from './process-stats.js';
 import type { Bench } from './queue.js';
 import { openOnDisk, openOnRedis, type Subject } from './queue-subjects.js';
 
-const LOT = 50;
+const LOT = 1000;
 /** Lots on their way at once. */
 const ADDERS = 4;
 const BODY_BYTES = 300;

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { DiskJobQueues } from '../src/disk-jobs/disk-jobs.js';
 import type { QueueAnswer } from '../src/monitoring/queues.schema.js';
-import { QUEUE_NAMES, type QueueName } from '../src/queue-numbers.js';
+import { QUEUE_DEFAULTS, QUEUE_NAMES, type QueueName } from '../src/queue-numbers.js';
 import { call, getJson } from './support/http.js';
 import { logRecord, requestOf } from './support/items.js';
 import { encode, sendOtlp } from './support/otlp-client.js';
@@ -39,9 +42,13 @@ describe('The queues of a running server', { concurrency: false }, () => {
       jobs?: { id: string; state: string; reason?: string; payload: unknown }[];
     };
   };
-  const act = async (name: QueueName, action: string) => {
-    const headers = { authorization: `Bearer ${server.key}` };
-    const { status, body } = await call(`${server.api}/api/v1/queues/${name}/${action}`, { headers });
+  const act = async (name: QueueName, action: string, sent?: object) => {
+    const headers = {
+      authorization: `Bearer ${server.key}`,
+      ...(sent && { 'content-type': 'application/json' }),
+    };
+    const url = `${server.api}/api/v1/queues/${name}/${action}`;
+    const { status, body } = await call(url, { headers, body: sent && JSON.stringify(sent) });
     assert.equal(status, 200, body.toString());
     return JSON.parse(body.toString()) as Record<string, unknown>;
   };
@@ -176,5 +183,37 @@ describe('The queues of a running server', { concurrency: false }, () => {
     assert.deepEqual(JSON.parse(stdout), { name: INGESTION, retried: 1 });
     await until('it is stored', () => isVisible('poison-body'));
     assert.equal((await figures(INGESTION)).failed, 0);
+  });
+
+  it('failed background jobs are dropped by their ids or all at once, on record, and no job beside them', async () => {
+    await server.stop();
+    const directory = join(dataDir, 'jobs');
+    const jobs = await DiskJobQueues.open({ directory, numbers: QUEUE_DEFAULTS });
+    // Not one that the handler's queue takes: such a job fails at once.
+    const anything = { name: 'cleanup', payload: z.unknown() } as const;
+    await jobs.addAll(
+      anything,
+      ['a', 'b', 'c'].map((id) => ({ id, payload: { nonsense: id } })),
+    );
+    await jobs.addAll(anything, [{ id: 'later', payload: {}, delayMs: 3_600_000 }]);
+    await jobs.close(1000);
+    server = await Server.start(dataDir);
+    await until('all three have failed', async () => (await figures('cleanup')).failed === 3);
+    const drop = (sent: object) => act('cleanup', 'drop-failed', sent);
+    assert.deepEqual(await drop({ ids: ['b', 'later', 'nobody'] }), { name: 'cleanup', dropped: 1 });
+    const { jobs: left } = await figures('cleanup', '?state=failed');
+    assert.deepEqual(left!.map(({ id }) => id).sort(), ['a', 'c']);
+    assert.match(left![0].reason!, /payload/);
+    assert.deepEqual(await drop({ all: true }), { name: 'cleanup', dropped: 2 });
+    const { failed, delayed } = await figures('cleanup');
+    assert.deepEqual([failed, delayed], [0, 1]);
+    const audit = await getJson(`${server.api}/api/v1/audit?action=queue.drop-failed`, server.key);
+    const dropped = (audit.body as { data: { details: { dropped: number } }[] }).data.map(
+      ({ details }) => details.dropped,
+    );
+    assert.deepEqual(dropped.slice(0, 2).sort(), [1, 2]);
+    await server.stop();
+    server = await Server.start(dataDir);
+    assert.equal((await figures('cleanup')).failed, 0, 'after a restart');
   });
 });

@@ -55,7 +55,7 @@ function observed() {
     used: (id) => world.used.push(id),
     nowMs: () => Date.now() + world.aheadMs,
   });
-  return { world, find: (credential: string, tenant?: string) => identities.find(credential, tenant) };
+  return { world, find: async (credential: string, tenant?: string) => identities.find(credential, tenant) };
 }
 
 const newKey = (more: Partial<Parameters<typeof createApiKey>[1]> = {}) =>

@@ -3,6 +3,7 @@ import {
   type Identities,
   type Limit,
   type LimitProfile,
+  type MaybeNow,
   PERMISSIONS_OF_ROLE,
   type Principal,
 } from '../edge/principal.js';
@@ -56,8 +57,28 @@ export class KnownIdentities implements Identities {
     this.nowMs = sources.nowMs ?? Date.now;
   }
 
-  async find(credential: string, tenantId: string | undefined): Promise<Principal | undefined> {
+  find(credential: string, tenantId: string | undefined): MaybeNow<Principal | undefined> {
     const digest = hash('sha256', credential, 'base64');
+    const kept = this.known.get(digest);
+    const [first] = kept?.principals ?? NOBODY;
+    const now = this.nowMs();
+    if (
+      kept === undefined ||
+      first === undefined ||
+      tenantId !== undefined ||
+      kept.version !== this.sources.version.get() ||
+      kept.expiresAtMs <= now
+    )
+      return this.findLater(credential, digest, tenantId);
+    if (kept.keyId !== undefined) this.sources.used(kept.keyId, now);
+    return first;
+  }
+
+  private async findLater(
+    credential: string,
+    digest: string,
+    tenantId: string | undefined,
+  ): Promise<Principal | undefined> {
     const version = this.sources.version.get() ?? (await this.sources.version.wait());
     const kept = this.known.get(digest) ?? this.unknown.get(digest);
     const found = kept?.version === version ? kept : await this.lookOnce(credential, digest, version);

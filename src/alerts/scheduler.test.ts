@@ -3,7 +3,6 @@ import { after, before, describe, it } from 'node:test';
 import pino from 'pino';
 import { SILENT } from '../../test/support/access-database.js';
 import { AlertsApp, MINUTE } from '../../test/support/alerts-app.js';
-import type { JobQueueStats } from '../jobs/job-queue.js';
 import type { EvaluationPayload } from './evaluator.js';
 import { AlertScheduler, DUE_PER_MINUTE } from './scheduler.js';
 
@@ -24,7 +23,7 @@ class Ids {
   isAway = false;
   lagMs = 0;
 
-  readonly stats = async () => ({ lagMs: this.lagMs, isPaused: false }) as JobQueueStats;
+  readonly lag = async () => ({ lagMs: this.lagMs, isPaused: false });
 
   readonly addAll = async (_: unknown, jobs: readonly unknown[]) => {
     if (this.isAway) throw new Error('the queue is away');

@@ -53,7 +53,7 @@ export class AlertScheduler {
 
   constructor(
     private readonly source: DataSource,
-    private readonly queues: Pick<JobQueues, 'addAll' | 'stats'>,
+    private readonly queues: Pick<JobQueues, 'addAll' | 'lag'>,
     private readonly log: Logger,
     /** Evaluations that the queue ALERT_EVALUATION starts in a minute. */
     private readonly allowedPerMinute: number,
@@ -111,9 +111,9 @@ export class AlertScheduler {
   /** Whether the queue does not keep up; what is not added now is made up for by the last tick of each rule. */
   private async isBehind(): Promise<boolean> {
     // A queue that is away is told of where jobs are added.
-    const stats = await this.queues.stats(ALERT_EVALUATION.name).catch(() => undefined);
-    if (!stats) return false;
-    const { lagMs, isPaused } = stats;
+    const lag = await this.queues.lag(ALERT_EVALUATION.name).catch(() => undefined);
+    if (!lag) return false;
+    const { lagMs, isPaused } = lag;
     const isBehind = lagMs > MAX_LAG_MS;
     if (isBehind && !isPaused && !this.isHeldBack)
       this.log.warn(

@@ -5,6 +5,7 @@ import type {
   JobHandler,
   JobInfo,
   JobQueue,
+  JobQueueLag,
   JobQueueStats,
   JobQueues,
   JobState,
@@ -127,10 +128,17 @@ export class DiskJobQueues implements JobQueues {
     return true;
   }
 
+  async lag(queue: QueueName): Promise<JobQueueLag> {
+    const book = this.book(queue);
+    return { lagMs: book.lagMs(), isPaused: book.isPaused };
+  }
+
   async stats(queue: QueueName): Promise<JobQueueStats> {
     const book = this.book(queue);
-    const lagMs = book.lagMs();
+    // First: what is due waits from then on.
+    const lag = await this.lag(queue);
     return {
+      ...lag,
       queue,
       waiting: book.waiting,
       active: book.active.size,
@@ -138,9 +146,7 @@ export class DiskJobQueues implements JobQueues {
       completed: book.completedCount,
       failed: book.countFailed(),
       failures: book.failures,
-      lagMs,
       busyMs: book.busyMs,
-      isPaused: book.isPaused,
       workers: this.workers.get(queue)?.workers ?? 0,
     };
   }

@@ -1,5 +1,5 @@
 import { AppError, PermanentError } from '../errors.js';
-import type { JobHandler, JobQueue, RunningJob } from '../jobs/job-queue.js';
+import { type JobHandler, type JobQueue, NOT_TRIED_AGAIN, type RunningJob } from '../jobs/job-queue.js';
 import { asError, readPayload } from '../jobs/new-jobs.js';
 import type { Job, JobClock } from './job.js';
 import type { JobBook } from './job-book.js';
@@ -126,7 +126,13 @@ export class JobWorker {
   }
 
   private async run(job: Job): Promise<void> {
-    const { table, suspects } = this.host;
+    const { table, suspects, log, clock } = this.host;
+    if (job.deaths > 0 && this.queue.isRedone) {
+      const [attempts, atMs] = [job.attempts + 1, clock.wallMs()];
+      this.book.fail(job, attempts, atMs, NOT_TRIED_AGAIN, false);
+      log.note(['fail', job.number, attempts, atMs, NOT_TRIED_AGAIN, false]);
+      return;
+    }
     const running = new Try<unknown>(job);
     this.tries.add(running);
     if (job.deaths > 0) suspects.take(job);

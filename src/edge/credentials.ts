@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { AppError } from '../errors.js';
-import type { Identities, Principal } from './principal.js';
+import type { Identities, MaybeNow, Principal } from './principal.js';
 import { isForwarded } from './remote-address.js';
 import type { Scope } from './scope.js';
 
@@ -46,20 +46,28 @@ export class Credentials {
   }
 
   /**
-   * Who acts in a request, and for which tenant.
+   * Who acts in a request, and for which tenant; not a promise where that is known at once.
    *
    * @throws AppError UNAUTHENTICATED when the credential is missing, unknown, or not allowed from there;
    *   PERMISSION_DENIED when `X-Tenant-ID` names a tenant that the credential does not reach, or another site's page uses
    *   the cookie
    */
-  async resolve(caller: Caller): Promise<Principal> {
+  identify(caller: Caller): MaybeNow<Principal> {
     const wanted = caller.headers['x-tenant-id'];
     const tenantId = typeof wanted === 'string' ? wanted : undefined;
     const credential = credentialOf(caller.headers) ?? cookieOf(caller);
-    const principal =
-      credential === undefined
-        ? this.withoutCredential(caller)
-        : await this.identities.find(credential, tenantId);
+    if (credential === undefined) return this.checked(this.withoutCredential(caller), tenantId);
+    const found = this.identities.find(credential, tenantId);
+    if (found instanceof Promise) return found.then((principal) => this.checked(principal, tenantId));
+    return this.checked(found, tenantId);
+  }
+
+  /** The same as a promise. @throws AppError as `identify` does */
+  async resolve(caller: Caller): Promise<Principal> {
+    return this.identify(caller);
+  }
+
+  private checked(principal: Principal | undefined, tenantId: string | undefined): Principal {
     if (!principal) {
       throw new AppError(
         'UNAUTHENTICATED',

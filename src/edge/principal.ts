@@ -43,6 +43,9 @@ export interface Principal {
   readonly limits?: Partial<Record<LimitProfile, Limit>>;
 }
 
+/** What is often there at once: a promise for each of thousands of requests a second costs more than what it waits for. */
+export type MaybeNow<T> = T | Promise<T>;
+
 /**
  * Turns what a client presents into a principal. Known ones are answered without a query to PostgreSQL; what was revoked, has
  * expired or lost a permission is known everywhere within a second.
@@ -51,11 +54,11 @@ export interface Identities {
   /**
    * @param credential an API key or a login's access token
    * @param tenantId which of its tenants a login wants to act for; a key has only its own
-   * @returns undefined when the credential is unknown, malformed, expired or revoked
+   * @returns undefined when the credential is unknown, malformed, expired or revoked; not a promise when it is known
    * @throws AppError PERMISSION_DENIED when `tenantId` is not one of its tenants, the same whether it exists or not;
    *   UNAVAILABLE when it cannot be known because PostgreSQL is away
    */
-  find(credential: string, tenantId: string | undefined): Promise<Principal | undefined>;
+  find(credential: string, tenantId: string | undefined): MaybeNow<Principal | undefined>;
 
   /** What this process has changed counts for its next request; for other processes' within a second. */
   expire(): void;

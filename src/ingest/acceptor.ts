@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Quotas } from '../edge/quota.js';
 import type { Scope } from '../edge/scope.js';
 import { reach } from '../failpoints.js';
@@ -49,8 +49,9 @@ export class Acceptor {
     const retentionDays = this.acceptedDays[signal];
     const window: TimeWindow = { receivedAtMs, retentionDays };
     // Of the bytes as sent: a client that re-sends repeats them, whatever we make of them.
-    const contentHash = createHash('sha256').update(body).digest().subarray(0, 16);
-    const checked = await this.check(signal, encoding, body, window);
+    const contentHash = hash('sha256', body, 'buffer').subarray(0, 16);
+    const checked =
+      this.checkNow(signal, encoding, body, window) ?? (await this.check(signal, encoding, body, window));
     let isQueued = false;
     try {
       const { items, rejected } = checked.result;
@@ -87,7 +88,23 @@ export class Acceptor {
     }
   }
 
-  /** The body as protobuf, in memory of the pool, and what was found in it; on an error the memory is given back. */
+  /** What was found in a body that is protobuf and small; on an error its memory is given back. */
+  private checkNow(
+    signal: Signal,
+    encoding: Encoding,
+    body: Buffer,
+    window: TimeWindow,
+  ): CheckedBody | undefined {
+    if (encoding === 'json' || body.length > MAX_INLINE_CHECK_BYTES) return undefined;
+    try {
+      return { body, result: checkBody(signal, body, window) };
+    } catch (error) {
+      this.bodies.give(body);
+      throw error;
+    }
+  }
+
+  /** The body as protobuf, in memory of the pool, and what was found in it, off the event loop; on an error the memory is given back. */
   private async check(
     signal: Signal,
     encoding: Encoding,
@@ -102,9 +119,7 @@ export class Acceptor {
         freeMemory(made.body);
         return { body: kept, result: made.result };
       }
-      if (body.length > MAX_INLINE_CHECK_BYTES)
-        return { body, result: await this.thread.check({ signal, body, window }) };
-      return { body, result: checkBody(signal, body, window) };
+      return { body, result: await this.thread.check({ signal, body, window }) };
     } catch (error) {
       this.bodies.give(body);
       throw error;

@@ -49,8 +49,8 @@ export function announcedLength(request: IncomingMessage, maxBytes: number): num
   return Number(header);
 }
 
-/** Asks for room for the first `bytes` of a body; rejects when there is none. */
-export type Reserve = (bytes: number) => Promise<void>;
+/** Asks for room for the first `bytes` of a body; a promise where it has to be waited for, which rejects when there is none. */
+export type Reserve = (bytes: number) => undefined | Promise<void>;
 
 /**
  * Reads a whole body into memory of the pool, which the caller gives back. Room is asked for as bytes arrive, not as they are announced: many senders announce much and send it slowly, or announce nothing.
@@ -63,7 +63,7 @@ export function readBody(
   length: number | undefined,
   maxBytes: number,
   pool: BodyPool,
-  reserve: Reserve = async () => undefined,
+  reserve: Reserve = () => undefined,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let body = pool.take(Math.min(length ?? FIRST_BYTES, MAX_UNSEEN_BYTES));
@@ -81,9 +81,11 @@ export function readBody(
       fail(error);
     };
     const makeRoom = (bytes: number) => {
-      request.pause();
       reserved = bytes;
-      reserve(bytes).then(() => request.resume(), drop);
+      const waiting = reserve(bytes);
+      if (!waiting) return;
+      request.pause();
+      waiting.then(() => request.resume(), drop);
     };
     const take = (chunk: Buffer) => {
       const needed = used + chunk.length;

@@ -25,7 +25,7 @@ export class MessageReader {
   private reserved = 0;
   private isCompressed = false;
   private reserve: Reserve | undefined;
-  private room: Promise<void> = Promise.resolve();
+  private room: ReturnType<Reserve> = undefined;
   private reject: ((error: unknown) => void) | undefined;
   private isSettled = false;
 
@@ -56,7 +56,8 @@ export class MessageReader {
           this.isSettled = true;
           resolve({ body: this.bodies.slice(body, 0, this.used), isCompressed });
         };
-        this.room.then(settle, (error) => this.fail(error));
+        if (this.room) this.room.then(settle, (error) => this.fail(error));
+        else settle();
       });
       // Not before it is needed: an error takes the time of its stack.
       const gone = () => this.isSettled || this.fail(new ClientGone());
@@ -112,6 +113,7 @@ export class MessageReader {
     this.room = this.reserve!(this.reserved);
     // What is whole already has nothing to hold back: it waits for its room at the end.
     const isWhole = this.used === this.length;
+    if (!this.room) return;
     if (!isWhole) this.stream.pause();
     this.room.then(
       () => isWhole || this.stream.resume(),

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Caller } from '../edge/credentials.js';
-import type { Principal } from '../edge/principal.js';
+import type { MaybeNow, Principal } from '../edge/principal.js';
 import type { LimitVerdict } from '../edge/rate-limiter.js';
 import { AppError } from '../errors.js';
 import type { BodyPool } from '../memory/body-pool.js';
@@ -51,7 +51,7 @@ export class Intake {
    *
    * @throws AppError SHUTTING_DOWN too
    */
-  async admit(caller: Caller, onVerdict: (verdict: LimitVerdict) => void): Promise<Principal> {
+  admit(caller: Caller, onVerdict: (verdict: LimitVerdict) => void): MaybeNow<Principal> {
     if (this.isStopping) throw new AppError('SHUTTING_DOWN', 'This server is stopping; send this again.');
     return this.admission.admit(caller, onVerdict);
   }

@@ -58,9 +58,10 @@ export class OtlpHttp {
       );
     }
     const { headers, socket } = request;
-    const principal = await this.intake.admit({ headers, remoteAddress: socket.remoteAddress }, (verdict) => {
+    const admitted = this.intake.admit({ headers, remoteAddress: socket.remoteAddress }, (verdict) => {
       for (const [name, value] of rateLimitHeaders(verdict)) response.setHeader(name, value);
     });
+    const principal = admitted instanceof Promise ? await admitted : admitted;
     const compression = compressionOf(headers['content-encoding']);
     const { maxBodyBytes } = this.intake.limits;
     const length = announcedLength(request, maxBodyBytes);

@@ -6,7 +6,7 @@ import { openRedis, type Redis, RedisAway } from '../connections/redis.js';
 import { AppError } from '../errors.js';
 import { type AllQueueNumbers, QUEUE_NAMES, type QueueName } from '../queue-numbers.js';
 import { bullKey, fromBullId, PREFIX, toBullId } from './bullmq-keys.js';
-import { failedIds, JobCounts, listJobs, readJob, readStats, retryJobs } from './bullmq-reader.js';
+import { failedIds, JobCounts, listJobs, readJob, readLag, readStats, retryJobs } from './bullmq-reader.js';
 import { openWorkerClient, Turns } from './bullmq-redis.js';
 import { BullMqRepeats, type DueJob } from './bullmq-repeats.js';
 import { type LockTimes, QueueWorker, SuspectLane } from './bullmq-worker.js';
@@ -16,6 +16,7 @@ import type {
   JobHandler,
   JobInfo,
   JobQueue,
+  JobQueueLag,
   JobQueueStats,
   JobQueues,
   JobState,
@@ -149,6 +150,10 @@ export class BullMqJobs implements JobQueues {
       return isThere === 1 && (await this.redis.request(() => this.of(queue).remove(bullId))) === 1;
     };
     return orUnavailable(remove());
+  }
+
+  lag(queue: QueueName): Promise<JobQueueLag> {
+    return orUnavailable(readLag(this.redis, queue));
   }
 
   async stats(queue: QueueName): Promise<JobQueueStats> {

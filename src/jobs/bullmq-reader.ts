@@ -3,7 +3,7 @@ import type { Redis as Client } from 'ioredis';
 import { type Redis, runScript } from '../connections/redis.js';
 import type { QueueName } from '../queue-numbers.js';
 import { bullKey, fromBullId, OLDEST, ownKey, toBullId } from './bullmq-keys.js';
-import type { JobInfo, JobQueueStats, JobState } from './job-queue.js';
+import type { JobInfo, JobQueueLag, JobQueueStats, JobState } from './job-queue.js';
 
 /** Jobs read in one request: it has to be answered within 200 ms. */
 const LOT = 50;
@@ -76,23 +76,32 @@ export async function listJobs(
   return found;
 }
 
+/** As `JobQueues.lag`. */
+export async function readLag(redis: Redis, queue: QueueName): Promise<JobQueueLag> {
+  return redis.request(async (client) => {
+    const now = Date.now();
+    const [paused, oldest] = await Promise.all([
+      client.hexists(bullKey(queue, 'meta'), 'paused'),
+      runScript(client, OLDEST, [bullKey(queue, '')], [now]),
+    ]);
+    return { lagMs: Math.max(0, now - Number(oldest)), isPaused: paused === 1 };
+  });
+}
+
 /** Everything but what only the own process knows. */
 export async function readStats(redis: Redis, queue: QueueName): Promise<Omit<JobQueueStats, 'workers'>> {
   const key = (name: string) => bullKey(queue, name);
   return redis.request(async (client) => {
-    const now = Date.now();
-    const [wait, prioritized, active, delayed, failed, completed, counters, paused, oldest] =
-      await Promise.all([
-        client.llen(key('wait')),
-        client.zcard(key('prioritized')),
-        client.llen(key('active')),
-        client.zcard(key('delayed')),
-        client.zcard(key('failed')),
-        client.hget(key('metrics:completed'), 'count'),
-        client.hgetall(ownKey(queue, 'counters')),
-        client.hexists(key('meta'), 'paused'),
-        runScript(client, OLDEST, [key('')], [now]),
-      ]);
+    const [wait, prioritized, active, delayed, failed, completed, counters, lag] = await Promise.all([
+      client.llen(key('wait')),
+      client.zcard(key('prioritized')),
+      client.llen(key('active')),
+      client.zcard(key('delayed')),
+      client.zcard(key('failed')),
+      client.hget(key('metrics:completed'), 'count'),
+      client.hgetall(ownKey(queue, 'counters')),
+      readLag(redis, queue),
+    ]);
     return {
       queue,
       waiting: wait + prioritized,
@@ -101,9 +110,8 @@ export async function readStats(redis: Redis, queue: QueueName): Promise<Omit<Jo
       completed: Number(completed ?? 0),
       failed,
       failures: Number(counters.failures ?? 0),
-      lagMs: Math.max(0, now - Number(oldest)),
       busyMs: Number(counters.busyMs ?? 0),
-      isPaused: paused === 1,
+      ...lag,
     };
   });
 }

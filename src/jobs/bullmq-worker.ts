@@ -6,7 +6,7 @@ import { PermanentError } from '../errors.js';
 import type { QueueNumbers } from '../queue-numbers.js';
 import { bullKey, fromBullId, PREFIX, tickOf } from './bullmq-keys.js';
 import type { JobCounts } from './bullmq-reader.js';
-import type { JobHandler, JobQueue } from './job-queue.js';
+import { type JobHandler, type JobQueue, NOT_TRIED_AGAIN } from './job-queue.js';
 import { asError, readPayload } from './new-jobs.js';
 
 const WINDOW_MS = 1_000;
@@ -178,6 +178,7 @@ export class QueueWorker<P> {
   private async process(job: Job, token: string): Promise<unknown> {
     if (this.isClosing) return this.giveBack(job, token);
     const isSuspect = job.stalledCounter > 0;
+    if (isSuspect && this.queue.isRedone) throw new UnrecoverableError(NOT_TRIED_AGAIN);
     const leave = isSuspect ? this.context.lane.enter(() => void this.acquit(job)) : undefined;
     if (isSuspect && !leave) {
       await job.moveToDelayed(Date.now() + SUSPECT_PAUSE_MS, token);

@@ -17,12 +17,14 @@ export const ALERT_EVALUATION = {
     /** The point in time that is evaluated. */
     tick: time,
   }),
+  isRedone: true,
 } satisfies JobQueue<{ rule_id: string }>;
 
 /** Rolling metrics up: what is missing until now, hours and then days. */
 export const AGGREGATION = {
   name: 'aggregation',
   payload: z.strictObject({ step: z.enum(['hourly', 'daily']) }),
+  isRedone: true,
 } satisfies JobQueue<{ step: string }>;
 
 /** Telling one incident's change to one channel; `delivery_id` is a row written together with the change. */

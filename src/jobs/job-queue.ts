@@ -9,7 +9,15 @@ export interface JobQueue<P = unknown> {
   readonly name: QueueName;
   /** What a job says. Checked when it is added and again when it is worked off: another version may have added it. */
   readonly payload: z.ZodType<P>;
+  /**
+   * What one of its jobs leaves undone the next one does: a job whose process ended while it ran is failed at once, so that it ends one
+   * process and not two. Jobs of other queues are tried once more, alone.
+   */
+  readonly isRedone?: boolean;
 }
+
+/** Why such a job has failed. */
+export const NOT_TRIED_AGAIN = 'The process ended while it ran; the next one of its kind does its work';
 
 export interface AddOptions {
   /**
@@ -75,7 +83,14 @@ export interface JobInfo {
   result?: unknown;
 }
 
-export interface JobQueueStats {
+/** What says whether a queue keeps up. */
+export interface JobQueueLag {
+  /** Age of the oldest job that could run and does not, ms; 0 when none waits. */
+  lagMs: number;
+  isPaused: boolean;
+}
+
+export interface JobQueueStats extends JobQueueLag {
   queue: QueueName;
   waiting: number;
   active: number;
@@ -86,11 +101,8 @@ export interface JobQueueStats {
   failed: number;
   /** Tries that threw since the queue was made. */
   failures: number;
-  /** Age of the oldest job that could run and does not, ms; 0 when none waits. */
-  lagMs: number;
   /** Time that handlers took for all completed jobs, ms; with `completed` the average. */
   busyMs: number;
-  isPaused: boolean;
   /** Jobs at once, of this process; 0 when it does no work. */
   workers: number;
 }
@@ -135,6 +147,8 @@ export interface JobQueues {
   /** Takes a job away that does not run; returns whether there was one. */
   remove(queue: QueueName, id: string): Promise<boolean>;
   stats(queue: QueueName): Promise<JobQueueStats>;
+  /** Of `stats` what can be asked each second at little cost. */
+  lag(queue: QueueName): Promise<JobQueueLag>;
 
   /** Begins to work a queue off in this process. Once for each queue. */
   work<P>(queue: JobQueue<P>, handler: JobHandler<P>): void;

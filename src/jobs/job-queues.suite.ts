@@ -7,7 +7,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { AppError, PermanentError } from '../errors.js';
 import { type AllQueueNumbers, QUEUE_NAMES, type QueueNumbers } from '../queue-numbers.js';
-import type { JobHandler, JobInfo, JobQueue, JobQueues, NewJob, RunningJob } from './job-queue.js';
+import {
+  type JobHandler,
+  type JobInfo,
+  type JobQueue,
+  type JobQueues,
+  type NewJob,
+  NOT_TRIED_AGAIN,
+  type RunningJob,
+} from './job-queue.js';
 
 /** What a job of the suite says: `act` is what its handler does in a child process. */
 const PAYLOAD = z.strictObject({
@@ -17,6 +25,7 @@ const PAYLOAD = z.strictObject({
 type Payload = z.output<typeof PAYLOAD>;
 const QUEUE = { name: 'cleanup', payload: PAYLOAD } satisfies JobQueue<Payload>;
 const OTHER = { name: 'aggregation', payload: PAYLOAD } satisfies JobQueue<Payload>;
+const REDONE = { name: 'alert-evaluation', payload: PAYLOAD, isRedone: true } satisfies JobQueue<Payload>;
 
 /** What a driver keeps its jobs in, of one test alone. */
 export interface JobStore {
@@ -55,14 +64,16 @@ export function allQueues(numbers: QueueNumbers): AllQueueNumbers {
 export function workInChild(queues: JobQueues): void {
   const say = (line: string) =>
     new Promise<void>((resolve) => process.stdout.write(`${line}\n`, () => resolve()));
-  queues.work(QUEUE, async ({ payload }) => {
+  const handle = async ({ payload }: { payload: Payload }) => {
     await say(`started ${payload.n}`);
     // Not at once: others are in hand by then.
     if (payload.act === 'die') await sleep(300).then(() => process.kill(process.pid, 'SIGKILL'));
     if (payload.act === 'slow') await sleep(1000);
     if (payload.act === 'hang') await new Promise(() => undefined);
     await say(`done ${payload.n}`);
-  });
+  };
+  queues.work(QUEUE, handle);
+  queues.work(REDONE, handle);
   process.once('SIGTERM', () => void queues.close(0).then(() => process.exit(0)));
 }
 
@@ -695,8 +706,10 @@ export function jobQueuesContract(driver: string, makeStore: () => Promise<JobSt
       await add(queues, 1, 2, 3);
       await sleep(300);
       await add(queues, { payload: { n: 4 }, priority: 1 });
-      const { lagMs } = await queues.stats('cleanup');
+      const { lagMs, isPaused } = await queues.stats('cleanup');
       assert.ok(lagMs >= 299 && lagMs < 60_000, `${lagMs}`);
+      const lag = await queues.lag('cleanup');
+      assert.deepEqual([lag.lagMs >= lagMs, lag.lagMs < 60_000, lag.isPaused], [true, true, isPaused]);
       assert.deepEqual(await numbers(), { ...none, waiting: 4, delayed: 1 });
       queues.work(QUEUE, async ({ payload }) => {
         await sleep(50);
@@ -974,6 +987,27 @@ export function jobQueuesContract(driver: string, makeStore: () => Promise<JobSt
       assert.deepEqual(failed.payload, { n: 0, act: 'die' });
       queues.work(QUEUE, async () => undefined);
       for (const id of others) await becomes(queues, id, 'completed');
+    });
+
+    it('by a job whose work the next one does: it is failed after the first time, and never runs again', async () => {
+      let queues = await open();
+      const act = { n: 0, act: 'die' as const };
+      await queues.addAll(REDONE, [{ id: 'poison', payload: act }]);
+      const others = await add(queues, 1, 2, 3);
+      await queues.close(0);
+      const child = startChild();
+      await child.exited;
+      assert.equal(child.process.signalCode, 'SIGKILL');
+      queues = await open();
+      const ran: number[] = [];
+      queues.work(REDONE, async ({ payload }) => void ran.push(payload.n));
+      queues.work(QUEUE, async () => undefined);
+      const find = () => queues.find(REDONE.name, 'poison');
+      await eventually('it has failed', async () => (await find())?.state === 'failed');
+      assert.deepEqual([(await find())!.reason, ran], [NOT_TRIED_AGAIN, []]);
+      for (const id of others) await becomes(queues, id, 'completed');
+      assert.equal(await queues.retryFailed(REDONE.name), 1);
+      await eventually('a retry by hand is a new start', async () => (await find())?.state === 'completed');
     });
 
     it('by a job that kills it: those beside it are not taken for its like', async () => {

@@ -8,7 +8,7 @@ describe('The byte budget', () => {
     const budget = new ByteBudget(100, 1000);
     const first = await budget.acquire(60);
     const order: string[] = [];
-    const noting = async <T>(name: string, admitted: Promise<T>) => {
+    const noting = async <T>(name: string, admitted: T | Promise<T>) => {
       const release = await admitted;
       order.push(name);
       return release;
@@ -30,7 +30,7 @@ describe('The byte budget', () => {
     const tooMuch = budget.acquire(50);
     const fits = budget.acquire(5);
     await assert.rejects(
-      tooMuch,
+      async () => tooMuch,
       (error) => error instanceof AppError && error.status === 503 && error.retryAfterSeconds === 1,
     );
     (await fits)();
@@ -42,7 +42,10 @@ describe('The byte budget', () => {
     const budget = new ByteBudget(100, 60_000, 2);
     const release = await budget.acquire(100);
     const waiting = [budget.acquire(50), budget.acquire(50)];
-    await assert.rejects(budget.acquire(1), (error) => error instanceof AppError && error.status === 503);
+    await assert.rejects(
+      async () => budget.acquire(1),
+      (error) => error instanceof AppError && error.status === 503,
+    );
     release();
     for (const admitted of waiting) (await admitted)();
     (await budget.acquire(1))();
@@ -68,7 +71,7 @@ describe('What a request holds of the budget', () => {
     await holding.growTo(30);
     assert.equal(budget.stats().usedBytes, 40);
     await assert.rejects(
-      new Holding(budget).growTo(70),
+      async () => new Holding(budget).growTo(70),
       (error) => error instanceof AppError && error.status === 503,
     );
     holding.release();

@@ -29,15 +29,14 @@ export class ByteBudget {
   }
 
   /**
-   * Takes `bytes` from the budget and resolves with the function that gives them back (idempotent). More than the whole
+   * Takes `bytes` from the budget; the result, a promise where it has to wait, is the function that gives them back (idempotent). More than the whole
    * budget is taken as the whole budget, so that a single large request still gets through, alone.
    *
    * @throws AppError UNAVAILABLE after `maxWaitMs`, or at once when too many wait already
    */
-  acquire(bytes: number): Promise<() => void> {
+  acquire(bytes: number): (() => void) | Promise<() => void> {
     const wanted = Math.min(bytes, this.maxBytes);
-    if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes)
-      return Promise.resolve(this.take(wanted));
+    if (this.waiters.length === 0 && this.used + wanted <= this.maxBytes) return this.take(wanted);
     if (this.waiters.length >= this.maxWaiting) return Promise.reject(noRoom());
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
@@ -86,16 +85,25 @@ export class Holding {
   constructor(private readonly budget: ByteBudget) {}
 
   /**
-   * Resolves when it is at least `bytes`, or the whole budget. One call at a time.
+   * Resolves when it is at least `bytes`, or the whole budget; not a promise where there is room. One call at a time.
    *
    * @throws AppError UNAVAILABLE when there is no room in time
    */
-  async growTo(bytes: number): Promise<void> {
+  growTo(bytes: number): undefined | Promise<void> {
     const more = Math.min(bytes, this.budget.maxBytes) - this.bytes;
-    if (more <= 0) return;
-    const release = await this.budget.acquire(more);
-    if (this.isReleased) return release();
-    this.bytes += more;
+    if (more <= 0) return undefined;
+    const acquired = this.budget.acquire(more);
+    if (acquired instanceof Promise) return acquired.then((release) => this.keep(more, release));
+    this.keep(more, acquired);
+    return undefined;
+  }
+
+  private keep(bytes: number, release: () => void): void {
+    if (this.isReleased) {
+      release();
+      return;
+    }
+    this.bytes += bytes;
     this.parts.push(release);
   }
 

@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { ErrorCode } from '../errors.js';
-import type { Signal } from '../signal.js';
+import { SIGNALS, type Signal } from '../signal.js';
 
 const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -11,6 +11,12 @@ export class IngestCounters {
   private readonly refusals: Counter<'code'>;
   private readonly acknowledgement: Histogram;
   private readonly inserts: Histogram<'signal'>;
+  /** What was received since somebody looked: a labelled counter costs more than a small body's check. */
+  private readonly unread = {
+    traces: { items: 0, bytes: 0 },
+    logs: { items: 0, bytes: 0 },
+    metrics: { items: 0, bytes: 0 },
+  } satisfies Record<Signal, { items: number; bytes: number }>;
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -19,12 +25,15 @@ export class IngestCounters {
       help: 'Spans, log records and data points by what became of them.',
       labelNames: ['signal', 'outcome'],
       registers,
+      collect: () =>
+        this.settle('items', (signal, sum) => this.items.inc({ signal, outcome: 'received' }, sum)),
     });
     this.bytes = new Counter({
       name: 'telemetryflow_ingest_body_bytes_total',
       help: 'Bytes of accepted request bodies after decompression.',
       labelNames: ['signal'],
       registers,
+      collect: () => this.settle('bytes', (signal, sum) => this.bytes.inc({ signal }, sum)),
     });
     this.refusals = new Counter({
       name: 'telemetryflow_ingest_refused_requests_total',
@@ -48,9 +57,17 @@ export class IngestCounters {
   }
 
   received(signal: Signal, items: number, rejected: number, bytes: number): void {
-    this.items.inc({ signal, outcome: 'received' }, items);
+    const sums = this.unread[signal];
+    sums.items += items;
+    sums.bytes += bytes;
     if (rejected > 0) this.items.inc({ signal, outcome: 'rejected' }, rejected);
-    this.bytes.inc({ signal }, bytes);
+  }
+
+  private settle(what: 'items' | 'bytes', count: (signal: Signal, sum: number) => void): void {
+    for (const signal of SIGNALS) {
+      if (this.unread[signal][what] > 0) count(signal, this.unread[signal][what]);
+      this.unread[signal][what] = 0;
+    }
   }
 
   duplicate(signal: Signal, items: number): void {

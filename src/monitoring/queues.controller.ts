@@ -136,13 +136,11 @@ export class QueuesController {
     @Param('name') text: string,
     @Body() body: unknown,
   ) {
-    const name = this.queueFor(principal, text);
-    const { ids } = parseBody(retryBody, body ?? {});
-    const retried = await (name === INGESTION
-      ? this.ingest.retryFailed(ids)
-      : this.jobs.retryFailed(name, ids));
-    await this.note(principal, request, 'queue.retry-failed', name, { retried });
-    return { name, retried };
+    return this.withFailed(principal, request, text, 'queue.retry-failed', async (name) => {
+      const { ids } = parseBody(retryBody, body ?? {});
+      if (name === INGESTION) return { retried: await this.ingest.retryFailed(ids) };
+      return { retried: await this.jobs.retryFailed(name, ids) };
+    });
   }
 
   @ApiRoute({
@@ -162,12 +160,26 @@ export class QueuesController {
     @Param('name') text: string,
     @Body() body: unknown,
   ) {
+    return this.withFailed(principal, request, text, 'queue.drop-failed', async (name) => {
+      const { ids } = parseBody(dropBody, body ?? {});
+      const which = ids ?? (await this.failedIds(name));
+      if (name === INGESTION) return { dropped: await this.ledger.dropFailed(which) };
+      return { dropped: await this.remove(name, which) };
+    });
+  }
+
+  /** Does something to failed jobs and puts on record to how many. */
+  private async withFailed<Count extends Record<string, number>>(
+    principal: Principal,
+    request: FastifyRequest,
+    text: string,
+    action: string,
+    act: (name: QueueName) => Promise<Count>,
+  ): Promise<{ name: QueueName } & Count> {
     const name = this.queueFor(principal, text);
-    const { ids } = parseBody(dropBody, body ?? {});
-    const which = ids ?? (await this.failedIds(name));
-    const dropped = await (name === INGESTION ? this.ledger.dropFailed(which) : this.remove(name, which));
-    await this.note(principal, request, 'queue.drop-failed', name, { dropped });
-    return { name, dropped };
+    const count = await act(name);
+    await this.note(principal, request, action, name, count);
+    return { name, ...count };
   }
 
   private async failedIds(name: QueueName): Promise<string[]> {

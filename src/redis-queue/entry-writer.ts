@@ -1,12 +1,21 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type { Redis, ScriptValue } from '../connections/redis.js';
+import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import { type AddResult, type IngestEntry, reasonsOf } from '../queue/ingest-queue.js';
+import type { Signal } from '../signal.js';
 import { ADD } from './add-script.js';
 import { laneOf, reasonsText } from './lane.js';
 import { asAppError } from './redis-errors.js';
 import type { RedisWatch } from './redis-watch.js';
 import { PREFIX } from './script.js';
+
+/** Where an entry waits, and what makes its body another one than the same bytes of another tenant or signal. */
+interface Owner {
+  signal: Signal;
+  lane: string;
+  digest: Buffer;
+}
 
 /** Bodies that go to Redis together; a larger one goes alone. */
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
@@ -34,6 +43,8 @@ export class EntryWriter {
   /** Never used before by any process: a body can't be taken for another one's, whatever Redis forgot. */
   private readonly idPrefix = randomBytes(8).toString('hex');
   private lastId = 0;
+  /** By the object that stands for a tenant, which a key that is known keeps. */
+  private readonly owners = new WeakMap<Scope, Map<Signal, Owner>>();
 
   constructor(
     private readonly redis: Redis,
@@ -78,11 +89,18 @@ export class EntryWriter {
     try {
       this.watch.assertRoom(bytes);
       const values: ScriptValue[] = [this.channel, this.maxBacklogBytes];
-      for (const { entry } of group) values.push(...this.valuesOf(entry));
+      const ordered: Adding[] = [];
+      for (const [{ signal, lane }, addings] of this.byOwner(group)) {
+        values.push(signal, lane, addings.length);
+        for (const adding of addings) {
+          ordered.push(adding);
+          this.pushValues(values, adding.entry);
+        }
+      }
       const timeoutMs = BASE_TIMEOUT_MS + bytes / BYTES_PER_MS;
       const answers = (await this.redis.evaluate(ADD, [PREFIX], values, timeoutMs)) as string[];
       this.watch.added(bytes);
-      for (const [index, adding] of group.entries()) this.settle(adding, answers[index]);
+      for (const [index, adding] of ordered.entries()) this.settle(adding, answers[index]);
     } catch (error) {
       const refusal = asAppError(error);
       for (const { reject } of group) reject(refusal);
@@ -101,19 +119,35 @@ export class EntryWriter {
     }
   }
 
-  /** In the order of `ADD`. */
-  private valuesOf(entry: IngestEntry): ScriptValue[] {
-    const { signal, scope, items, receivedAtMs, retentionDays, rejected, note, body, contentHash } = entry;
-    const reasons = reasonsText(reasonsOf(entry));
+  private byOwner(group: readonly Adding[]): Map<Owner, Adding[]> {
+    const owners = new Map<Owner, Adding[]>();
+    for (const adding of group) {
+      const owner = this.ownerOf(adding.entry);
+      const others = owners.get(owner);
+      if (others) others.push(adding);
+      else owners.set(owner, [adding]);
+    }
+    return owners;
+  }
+
+  private ownerOf({ scope, signal }: IngestEntry): Owner {
+    const known = this.owners.get(scope)?.get(signal);
+    if (known) return known;
     const lane = laneOf(scope);
-    const seen = createHash('sha256')
-      .update(`${signal} ${lane} `)
-      .update(contentHash)
-      .digest()
-      .subarray(0, 16);
-    const id = `${this.idPrefix}-${++this.lastId}`;
-    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    const [times, told] = [`${receivedAtMs} ${retentionDays}`, `${rejected} ${note}`];
-    return [seen, signal, lane, id, items, times, told, reasons, bytes];
+    const owner = { signal, lane, digest: hash('sha256', `${signal} ${lane}`, 'buffer') };
+    const others = this.owners.get(scope) ?? [];
+    this.owners.set(scope, new Map([...others, [signal, owner]]));
+    return owner;
+  }
+
+  /** In the order of `ADD`. */
+  private pushValues(values: ScriptValue[], entry: IngestEntry): void {
+    const { items, receivedAtMs, retentionDays, rejected, note, body, contentHash } = entry;
+    const { digest } = this.ownerOf(entry);
+    const seen = Buffer.allocUnsafe(contentHash.length);
+    for (let i = 0; i < seen.length; i++) seen[i] = contentHash[i] ^ digest[i];
+    const line = `${this.idPrefix}-${++this.lastId} ${body.length} ${items} ${receivedAtMs} ${retentionDays}`;
+    const told = `${reasonsText(reasonsOf(entry))} ${rejected} ${note}`;
+    values.push(seen, line, told, Buffer.from(body.buffer, body.byteOffset, body.byteLength));
   }
 }

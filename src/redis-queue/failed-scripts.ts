@@ -40,7 +40,7 @@ for i = 2, #ARGV do
     for code, refused in pairs(entry.reasons or {}) do reasons[#reasons + 1] = string.format('%s=%.0f', code, refused) end
     local line = string.format('%s %.0f %.0f %.0f %.0f %.0f %s', id, entry.bytes, entry.items, entry.receivedAtMs, entry.retentionDays, now,
       #reasons > 0 and table.concat(reasons, ',') or '-')
-    if enqueue(entry.signal, entry.lane, line) then woken[entry.signal] = true end
+    if enqueue(entry.signal, entry.lane, {line}) then woken[entry.signal] = true end
     redis.call('HDEL', P .. 'failed', id)
     redis.call('ZREM', P .. 'failed-at', id)
     count('failed-entries', -1)

@@ -36,7 +36,8 @@ export function readLine(line: string): EntryLine {
 
 /** What was refused of a request, as its line says it: without spaces. */
 export function reasonsText(reasons: Rejections | undefined): string {
-  const pairs = Object.entries(reasons ?? {}).map(([code, count]) => `${code}=${count}`);
+  if (reasons === undefined) return '-';
+  const pairs = Object.entries(reasons).map(([code, count]) => `${code}=${count}`);
   return pairs.join(',') || '-';
 }
 

@@ -47,7 +47,7 @@ end
 -- Sums by minute of what waits, written at the end of a script by noteMinutes.
 local minutes = {}
 local function noteLine(signal, lane, line, sign)
-  local items, received, reasons = string.match(line, '^%S+ %d+ (%d+) (%d+) %S+ %d+ (%S+)$')
+  local bytes, items, received, added, reasons = string.match(line, '^%S+ (%d+) (%d+) (%d+) %S+ (%d+) (%S+)$')
   local minute = string.format('%.0f', received - received % 60000)
   local sums = minutes[signal] or {}
   minutes[signal] = sums
@@ -56,7 +56,10 @@ local function noteLine(signal, lane, line, sign)
     sums[field] = (sums[field] or 0) + sign * by
   end
   add('-', items)
-  for reason, by in string.gmatch(reasons, '([%w_]+)=(%d+)') do add(reason, by) end
+  if reasons ~= '-' then
+    for reason, by in string.gmatch(reasons, '([%w_]+)=(%d+)') do add(reason, by) end
+  end
+  return tonumber(bytes), tonumber(items), tonumber(added)
 end
 local function noteMinutes()
   for signal, sums in pairs(minutes) do
@@ -65,18 +68,21 @@ local function noteMinutes()
     end
   end
 end
--- Returns whether someone should look: the lane was empty, or it is full now.
-local function enqueue(signal, lane, line)
-  noteLine(signal, lane, line, 1)
-  local bytes, items, added = numbersOf(line)
-  local length = redis.call('RPUSH', P .. 'lane:' .. signal .. ':' .. lane, line)
+-- Some lines of one lane, which are as many arguments. Returns whether someone should look: the lane was empty, or it is full now.
+local function enqueue(signal, lane, lines)
+  local bytes, items, added = 0, 0, nil
+  for _, line in ipairs(lines) do
+    local lineBytes, lineItems, lineAdded = noteLine(signal, lane, line, 1)
+    bytes, items, added = bytes + lineBytes, items + lineItems, added or lineAdded
+  end
+  local length = redis.call('RPUSH', P .. 'lane:' .. signal .. ':' .. lane, unpack(lines))
   local allBytes = redis.call('HINCRBY', P .. 'bytes:' .. signal, lane, bytes)
   local allItems = redis.call('HINCRBY', P .. 'items:' .. signal, lane, items)
-  if length == 1 then redis.call('ZADD', P .. 'age:' .. signal, added, lane) end
+  if length == #lines then redis.call('ZADD', P .. 'age:' .. signal, added, lane) end
   local limits = redis.call('HMGET', C, 'full-bytes:' .. signal, 'full-items:' .. signal)
   local isFull = limits[1] and (allBytes >= tonumber(limits[1]) or allItems >= tonumber(limits[2]))
   if isFull and redis.call('SADD', P .. 'full:' .. signal, lane) == 1 then return true end
-  return length == 1
+  return length == #lines
 end
 `;
 
