@@ -6,7 +6,6 @@ import type { CacheStats } from './cache-stats.js';
 import { bytesOf, pack, unpack } from './cache-value.js';
 import type { Flight } from './flight.js';
 import type { GuardedTier } from './guarded-tier.js';
-import { Renewals } from './renewals.js';
 import type { Lease, Lookup, SharedTtl } from './shared-tier.js';
 
 /** How long another instance is waited for. Looked whether it is done is after an eighth of the time waited so far, within these. */
@@ -31,6 +30,40 @@ export function unpackFresh(looked: Lookup | undefined, leastMs = 0) {
   if (!looked?.found || !isFresh(looked, leastMs)) return undefined;
   const { text, freshMs } = looked.found;
   return { value: unpack(text), bytes: bytesOf(text), freshMs };
+}
+
+const TICK_MS = 500;
+/** Up to 1.5 s, a third of a lease: it survives one renewal that is lost. */
+const TICKS = 3;
+
+/** Leases that are renewed while what they are for is being computed. One timer for all: most are held for less time than one takes to be set. */
+class Renewals {
+  private readonly held = new Map<Lease, { readonly key: CacheKey; ticksLeft: number }>();
+  private ticking: NodeJS.Timeout | undefined;
+
+  constructor(private readonly renew: (key: CacheKey, lease: Lease) => void) {}
+
+  /** Until `letGo`. */
+  hold(key: CacheKey, lease: Lease): void {
+    this.held.set(lease, { key, ticksLeft: TICKS });
+    this.ticking ??= setInterval(() => this.tick(), TICK_MS).unref();
+  }
+
+  letGo(lease: Lease): void {
+    this.held.delete(lease);
+  }
+
+  private tick(): void {
+    if (this.held.size === 0) {
+      clearInterval(this.ticking);
+      this.ticking = undefined;
+    }
+    for (const [lease, holder] of this.held) {
+      if (--holder.ticksLeft > 0) continue;
+      holder.ticksLeft = TICKS;
+      this.renew(holder.key, lease);
+    }
+  }
 }
 
 /** Brings one value: from Redis, else from another instance that is computing it, else from its source. */

@@ -173,12 +173,11 @@ export class Redis {
   /** What has a deadline needs no timer of each command besides: to set and clear them is a tenth of what a small command costs here. */
   private withoutTimers<T>(use: (client: Client) => Promise<T>): Promise<T> {
     const { options } = this.client;
-    const { commandTimeout } = options;
     options.commandTimeout = undefined;
     try {
       return use(this.client);
     } finally {
-      options.commandTimeout = commandTimeout;
+      options.commandTimeout = BACKGROUND_TIMEOUT_MS;
     }
   }
 
