@@ -20,7 +20,16 @@ export class Deadlines {
       const waiting = { ticksLeft: Math.ceil(timeoutMs / TICK_MS) + 1, giveUp: () => reject(error()) };
       this.waiting.add(waiting);
       this.ticking ??= setInterval(() => this.tick(), TICK_MS);
-      answer.then(resolve, reject).finally(() => this.waiting.delete(waiting));
+      answer.then(
+        (value) => {
+          this.waiting.delete(waiting);
+          resolve(value);
+        },
+        (failure) => {
+          this.waiting.delete(waiting);
+          reject(failure);
+        },
+      );
     });
   }
 

@@ -28,14 +28,17 @@ describe('A value of the cache', () => {
   it('is not kept when JSON would give back another', () => {
     const ring: Record<string, unknown> = {};
     ring.ring = ring;
+    const web: unknown[] = [];
+    web.push(web, web, web);
     let deep: unknown = 1;
     for (let level = 0; level < 100_000; level++) deep = [deep];
     const values = [1n, NaN, Infinity, new Date(), new Map(), new Set(), () => 1, Symbol('s'), [undefined]];
-    for (const value of [...values, new URL('http://h'), Buffer.from('a'), ring, { toJSON: () => 1 }])
+    for (const value of [...values, new URL('http://h'), Buffer.from('a'), ring, web, { toJSON: () => 1 }])
       assert.equal(pack([{ value }], LIMIT), 'not_serialisable');
     assert.equal((pack([{ value: undefined }], LIMIT) as Packed).text, '[{}]');
     assert.equal(pack(undefined, LIMIT), 'not_serialisable');
     assert.equal(pack(deep, LIMIT), 'not_serialisable');
+    assert.equal(pack(JSON.parse(`${'['.repeat(400)}${']'.repeat(400)}`), LIMIT) instanceof Object, true);
     const shared = [1];
     assert.equal((pack([shared, shared], LIMIT) as Packed).text, '[[1],[1]]', 'twice the same is no ring');
   });

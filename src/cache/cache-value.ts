@@ -10,6 +10,8 @@ export type PackProblem = 'too_large' | 'not_serialisable';
 /** Measured: 1 byte per character of long texts, 1.3 of rows, 3 of arrays of numbers; it is the last that must not surprise. */
 const MEMORY_PER_CHARACTER = 3;
 const ENTRY_BYTES = 400;
+/** Of objects in objects. */
+const MAX_DEPTH = 500;
 
 class Unpackable extends Error {
   constructor(readonly problem: PackProblem) {
@@ -20,27 +22,34 @@ class Unpackable extends Error {
 /** Freezes plain data in depth. Counts the characters that it will have at least, to give up early on what is too large. */
 class Freezer {
   private length = 0;
-  private readonly path = new Set<object>();
+  private depth = 0;
 
   constructor(private readonly maxLength: number) {}
 
   freeze(value: unknown): void {
-    this.add(1);
-    if (typeof value === 'string') this.add(value.length + 1);
-    if (value === null || ['string', 'boolean', 'undefined'].includes(typeof value)) return;
+    if (typeof value === 'string') this.add(value.length + 2);
+    else if (typeof value === 'object' && value !== null) this.freezeObject(value);
+    else if (value === null || value === undefined || typeof value === 'boolean' || Number.isFinite(value))
+      this.add(1);
     // JSON has no place for the others, and a value must not depend on the tier that it comes from.
-    if (typeof value === 'number' && Number.isFinite(value)) return;
-    if (typeof value !== 'object' || this.path.has(value)) throw new Unpackable('not_serialisable');
-    this.path.add(value);
-    if (Array.isArray(value)) for (const item of value) this.freezeItem(item);
+    else throw new Unpackable('not_serialisable');
+  }
+
+  /** What is in itself is too deep. */
+  private freezeObject(value: object): void {
+    this.add(1);
+    if (++this.depth > MAX_DEPTH) throw new Unpackable('not_serialisable');
+    if (Array.isArray(value)) this.freezeItems(value);
     else this.freezeFields(value as Record<string, unknown>);
-    this.path.delete(value);
+    this.depth--;
     Object.freeze(value);
   }
 
-  private freezeItem(item: unknown): void {
-    if (item === undefined) throw new Unpackable('not_serialisable');
-    this.freeze(item);
+  private freezeItems(items: unknown[]): void {
+    for (const item of items) {
+      if (item === undefined) throw new Unpackable('not_serialisable');
+      this.freeze(item);
+    }
   }
 
   private freezeFields(value: Record<string, unknown>): void {
@@ -89,6 +98,7 @@ export function bytesOf(text: string): number {
 
 function deepFreeze(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  for (const name in value) deepFreeze((value as Record<string, unknown>)[name]);
+  if (Array.isArray(value)) for (const item of value) deepFreeze(item);
+  else for (const name in value) deepFreeze((value as Record<string, unknown>)[name]);
   return Object.freeze(value);
 }

@@ -241,12 +241,13 @@ export class CacheService {
     return this.count(key, flight.board(signal) as Promise<Cached<T>>);
   }
 
-  private async count<T>(key: CacheKey, answer: Promise<Cached<T>>): Promise<Cached<T>> {
-    const cached = await answer;
-    const answers = this.stats.answers(key);
-    if (cached.source === 'L2') answers.l2Hits++;
-    else if (cached.source === 'stale') answers.stale++;
-    else answers.misses++;
-    return cached;
+  private count<T>(key: CacheKey, answer: Promise<Cached<T>>): Promise<Cached<T>> {
+    return answer.then((cached) => {
+      const answers = this.stats.answers(key);
+      if (cached.source === 'L2') answers.l2Hits++;
+      else if (cached.source === 'stale') answers.stale++;
+      else answers.misses++;
+      return cached;
+    });
   }
 }

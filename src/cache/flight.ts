@@ -39,8 +39,6 @@ export class Flight implements Watch {
       this.land = resolve;
       this.crash = reject;
     });
-    // Each passenger hears of a failure; there may be none any more.
-    this.answer.catch(() => undefined);
   }
 
   /** Aborted when all who waited have gone away. */
@@ -89,7 +87,10 @@ export class Flight implements Watch {
   failed(error: unknown): void {
     this.isOver = true;
     clearTimeout(this.patience);
-    if (!this.landStale()) this.crash(error);
+    if (this.landStale()) return;
+    // Each passenger hears of it; there may be none any more.
+    this.answer.catch(() => undefined);
+    this.crash(error);
   }
 
   private desert(reason: unknown): void {
@@ -119,13 +120,13 @@ export class Flights {
     return flight?.isOpen ? flight : undefined;
   }
 
-  /** @param work fulfilled when the flight has landed, or failed, and all is stored */
+  /** @param work fulfilled when the flight has landed, or failed, and all is stored; never rejected */
   add(flight: Flight, work: Promise<void>): void {
     const { key } = flight;
     this.flights.set(key, flight);
     this.watches.add(flight);
     this.work.add(work);
-    work.finally(() => {
+    work.then(() => {
       this.work.delete(work);
       this.watches.delete(flight);
       if (this.flights.get(key) === flight) this.flights.delete(key);

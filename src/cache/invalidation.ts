@@ -1,7 +1,7 @@
 import type { CacheKey } from './cache-key.js';
 
 /** How many leading parts of a key can be dropped together by one command. */
-const MAX_GROUP_PARTS = 3;
+export const MAX_GROUP_PARTS = 3;
 
 /** What is no longer true: one key, all keys that a pattern means, or everything. */
 export type Invalidation =

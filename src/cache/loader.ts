@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CacheKey } from './cache-key.js';
 import type { CacheTtl } from './cache-profile.js';
@@ -8,8 +8,6 @@ import type { Flight } from './flight.js';
 import type { GuardedTier } from './guarded-tier.js';
 import type { Lease, Lookup, SharedTtl } from './shared-tier.js';
 
-/** A third of a lease: it survives one renewal that is lost. */
-const RENEW_MS = 1_500;
 /** How long another instance is waited for. Looked whether it is done is after an eighth of the time waited so far, within these. */
 const MAX_WAIT_MS = 5_000;
 const MIN_PAUSE_MS = 3;
@@ -34,6 +32,40 @@ export function unpackFresh(looked: Lookup | undefined, leastMs = 0) {
   return { value: unpack(text), bytes: bytesOf(text), freshMs };
 }
 
+const TICK_MS = 500;
+/** Up to 1.5 s, a third of a lease: it survives one renewal that is lost. */
+const TICKS = 3;
+
+/** Leases that are renewed while what they are for is being computed. One timer for all: most are held for less time than one takes to be set. */
+class Renewals {
+  private readonly held = new Map<Lease, { readonly key: CacheKey; ticksLeft: number }>();
+  private ticking: NodeJS.Timeout | undefined;
+
+  constructor(private readonly renew: (key: CacheKey, lease: Lease) => void) {}
+
+  /** Until `letGo`. */
+  hold(key: CacheKey, lease: Lease): void {
+    this.held.set(lease, { key, ticksLeft: TICKS });
+    this.ticking ??= setInterval(() => this.tick(), TICK_MS).unref();
+  }
+
+  letGo(lease: Lease): void {
+    this.held.delete(lease);
+  }
+
+  private tick(): void {
+    if (this.held.size === 0) {
+      clearInterval(this.ticking);
+      this.ticking = undefined;
+    }
+    for (const [lease, holder] of this.held) {
+      if (--holder.ticksLeft > 0) continue;
+      holder.ticksLeft = TICKS;
+      this.renew(holder.key, lease);
+    }
+  }
+}
+
 /** Brings one value: from Redis, else from another instance that is computing it, else from its source. */
 export class Loader {
   /**
@@ -41,6 +73,10 @@ export class Loader {
    * there after all, that costs one to give the lease back.
    */
   private expectsMiss = false;
+  /** In front of the numbers of its attempts, which no other instance has then. */
+  private readonly id = `${randomBytes(9).toString('base64url')}.`;
+  private attempts = 0;
+  private readonly renewals: Renewals;
 
   constructor(
     private readonly l2: GuardedTier | undefined,
@@ -48,7 +84,9 @@ export class Loader {
     private readonly nowMs: () => number,
     private readonly maxValueLength: number,
     private readonly keep: Keep,
-  ) {}
+  ) {
+    this.renewals = new Renewals((key, lease) => this.l2?.renew(key, lease));
+  }
 
   /**
    * Lands the flight, or fails it; never rejects.
@@ -84,7 +122,7 @@ export class Loader {
       this.expectsMiss = looked !== undefined && !isFresh(looked, leastMs);
       if (!this.expectsMiss) return looked;
     }
-    const token = randomUUID();
+    const token = `${this.id}${(++this.attempts).toString(36)}`;
     const startedAtMs = this.nowMs();
     let looked = await this.l2.lease(key, token, leastMs);
     this.expectsMiss = looked?.lease !== undefined;
@@ -108,7 +146,7 @@ export class Loader {
     looked: Lookup | undefined,
   ): Promise<void> {
     const lease = looked?.lease;
-    const renewing = lease && setInterval(() => this.l2?.renew(key, lease), RENEW_MS);
+    if (lease) this.renewals.hold(key, lease);
     try {
       const value = await this.ask(flight, source);
       // Without a lease another instance is on it: then this value may be the older one.
@@ -118,7 +156,7 @@ export class Loader {
       flight.failed(error);
       if (lease) await this.l2?.release(key, lease);
     } finally {
-      clearInterval(renewing);
+      if (lease) this.renewals.letGo(lease);
     }
   }
 

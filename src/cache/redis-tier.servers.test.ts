@@ -66,7 +66,7 @@ describe('The cache in Redis', () => {
     const [lease, ...more] = lookups.flatMap((looked) => looked.lease ?? []);
     assert.ok(lease);
     assert.equal(more.length, 0);
-    await other.release(key, { token: 'not mine', began: [] });
+    await other.release(key, { token: 'not mine', began: '' });
     assert.equal((await lookUp()).lease, undefined, 'only its holder can give it back');
     await tier.release(key, lease);
     const next = (await lookUp(other)).lease;
@@ -82,7 +82,7 @@ describe('The cache in Redis', () => {
     const leftMs = async () => Number(await run('PTTL', `tf:cache:l:${key}`));
     assert.ok((await leftMs()) > 4_000 && (await leftMs()) <= 5_000);
     await run('PEXPIRE', `tf:cache:l:${key}`, '1000');
-    await other.renew(key, { token: 'not mine', began: [] });
+    await other.renew(key, { token: 'not mine', began: '' });
     assert.ok((await leftMs()) <= 1_000);
     await tier.renew(key, lease!);
     assert.ok((await leftMs()) > 4_000);
@@ -160,6 +160,14 @@ describe('The cache in Redis', () => {
     assert.equal(looked.found?.text, 'v');
     assert.equal(await other.store(key, 'newer', ttl, looked.lease!), true);
     assert.equal((await tier.lookUp(key)).found?.text, 'newer');
+  });
+
+  it('is told its scripts again where it has forgotten them', async () => {
+    await run('SCRIPT', 'FLUSH');
+    const { lease } = await lookUp();
+    await run('SCRIPT', 'FLUSH');
+    assert.equal(await tier.store(key, 'v', ttl, lease!), true);
+    assert.equal((await lookUp()).found?.text, 'v');
   });
 
   it('that comes back with a state of before has nothing', async () => {

@@ -1,26 +1,30 @@
 import { type Redis, runScript } from '../connections/redis.js';
 import type { CacheKey } from './cache-key.js';
 import { groupMeant, groupsOf, type Invalidation, redisPattern, writeInvalidation } from './invalidation.js';
-import { DROP, GREET, LEASE, PUT, RELEASE, RENEW, STORE, UNLINK_PAGE } from './redis-scripts.js';
+import {
+  DROP,
+  GREET,
+  LEASE,
+  NAMES,
+  PREFIXES,
+  PUT,
+  RELEASE,
+  RENEW,
+  STORE,
+  UNLINK_PAGE,
+} from './redis-scripts.js';
 import type { Lease, Lookup, SharedTier, SharedTtl } from './shared-tier.js';
 
-/** In front of every key, so that the cache can be told from whatever else is in the database. */
-const PREFIX = 'tf:cache:';
-const COUNT = `${PREFIX}count`;
-const RUN = `${PREFIX}run`;
-const GUARD = `${PREFIX}guard`;
-const EVERYTHING = `${PREFIX}all`;
-/** How long after its holder has died a key can be computed by another. */
-export const LEASE_MS = 5_000;
 const SCAN_COUNT = 1_000;
 /** How often Redis is asked for its time. */
 const CLOCK_MS = 60_000;
 
-const valueKey = (key: string) => `${PREFIX}v:${key}`;
-const leaseKey = (key: string) => `${PREFIX}l:${key}`;
-const versionKey = (group: string) => `${PREFIX}g:${group}`;
-/** Of everything, and of the groups. */
-const versionKeys = (key: string) => [EVERYTHING, ...groupsOf(key).map(versionKey)];
+const valueKey = (key: string) => PREFIXES.value + key;
+const leaseKey = (key: string) => PREFIXES.lease + key;
+const versionKey = (group: string) => PREFIXES.version + group;
+
+/** A lease begins with the guard and the versions, a value with the versions. */
+const withoutGuard = (began: string) => began.slice(began.indexOf(',') + 1);
 
 /** The second tier in Redis. Never more than 200 ms for an answer, apart from patterns, which nobody should wait for. */
 export class RedisTier implements SharedTier {
@@ -48,20 +52,18 @@ export class RedisTier implements SharedTier {
   async lookUp(key: CacheKey): Promise<Lookup> {
     if (this.greeted !== this.redis.connection) await this.greet();
     this.checkClock();
-    const wanted = [valueKey(key), ...versionKeys(key)];
+    const wanted = [valueKey(key), NAMES.everything, ...groupsOf(key).map(versionKey)];
     const [raw, ...versions] = await this.redis.request((client) => client.mget(wanted));
-    return { found: this.readValue(raw, versions) };
+    return { found: versions.includes(null) ? undefined : this.readValue(raw, versions.join(',')) };
   }
 
   async lease(key: CacheKey, token: string, leastFreshMs: number): Promise<Lookup> {
     if (this.greeted !== this.redis.connection) await this.greet();
     this.checkClock();
-    const names = [COUNT, leaseKey(key), valueKey(key), GUARD, ...versionKeys(key)];
-    const answer = (await this.redis.evaluate(LEASE, names, [token, LEASE_MS])) as (string | number | null)[];
-    const isGiven = answer.pop() === 1;
-    const [raw, ...began] = answer as [string | null, ...string[]];
-    const found = this.readValue(raw, began.slice(1));
-    if (!isGiven) return { found };
+    const answer = await this.redis.evaluate(LEASE, [valueKey(key)], [token]);
+    const [raw, began, given] = answer as [string | null, string, 0 | 1];
+    const found = this.readValue(raw, withoutGuard(began));
+    if (given === 0) return { found };
     if (!found || found.freshMs <= leastFreshMs) return { found, lease: { token, began } };
     // Nobody needs to wait for that: a lease that stays is over by itself, long before the value is.
     this.release(key, { token, began }).catch(() => undefined);
@@ -69,22 +71,21 @@ export class RedisTier implements SharedTier {
   }
 
   async store(key: CacheKey, text: string, ttl: SharedTtl, { token, began }: Lease): Promise<boolean> {
-    const names = [valueKey(key), leaseKey(key), GUARD, ...versionKeys(key)];
-    const value = `${began.slice(1).join(',')}|${this.freshUntil(ttl)}|${text}`;
-    const values = [ttl.freshMs + ttl.graceMs, value, token, ...began];
-    return (await this.redis.evaluate(STORE, names, values)) === 1;
+    const value = `${withoutGuard(began)}|${this.freshUntil(ttl)}|${text}`;
+    const values = [token, began, ttl.freshMs + ttl.graceMs, value];
+    return (await this.redis.evaluate(STORE, [valueKey(key)], values)) === 1;
   }
 
   async put(key: CacheKey, text: string, ttl: SharedTtl): Promise<void> {
     if (this.greeted !== this.redis.connection) await this.greet();
-    const names = [COUNT, leaseKey(key), valueKey(key), ...versionKeys(key)];
     const message = this.message({ kind: 'key', key });
     const value = `${this.freshUntil(ttl)}|${text}`;
-    await this.redis.evaluate(PUT, names, [this.channel, message, ttl.freshMs + ttl.graceMs, value]);
+    const values = [this.channel, message, ttl.freshMs + ttl.graceMs, value];
+    await this.redis.evaluate(PUT, [valueKey(key)], values);
   }
 
   async renew(key: CacheKey, { token }: Lease): Promise<void> {
-    await this.redis.evaluate(RENEW, [leaseKey(key)], [token, LEASE_MS]);
+    await this.redis.evaluate(RENEW, [leaseKey(key)], [token]);
   }
 
   async release(key: CacheKey, { token }: Lease): Promise<void> {
@@ -98,7 +99,7 @@ export class RedisTier implements SharedTier {
       return this.drop([valueKey(key), leaseKey(key)], message);
     }
     if (invalidation.kind === 'all') {
-      await this.drop([EVERYTHING], message);
+      await this.drop([NAMES.everything], message);
       return this.unlink('*');
     }
     const { pattern } = invalidation;
@@ -109,7 +110,7 @@ export class RedisTier implements SharedTier {
     }
     // What is being computed now is not stored. What is there is found by SCAN, and can be read into memory until then:
     // the message comes after it, and also before it, as most is gone from memory by the first.
-    await this.drop([GUARD], message);
+    await this.drop([NAMES.guard], message);
     await this.unlink(redisPattern(pattern));
     await this.redis.background((client) => client.publish(this.channel, message));
   }
@@ -132,12 +133,10 @@ export class RedisTier implements SharedTier {
   }
 
   /** The value, if it was stored under these versions: `<versions>|<Unix ms>|<JSON>`. */
-  private readValue(raw: string | null, versions: (string | null)[]): Lookup['found'] {
-    if (raw === null || versions.includes(null)) return undefined;
-    const head = versions.join(',');
-    if (!raw.startsWith(head) || raw[head.length] !== '|') return undefined;
-    const second = raw.indexOf('|', head.length + 1);
-    const freshUntilMs = Number(raw.slice(head.length + 1, second));
+  private readValue(raw: string | null, versions: string): Lookup['found'] {
+    if (!raw?.startsWith(versions) || raw[versions.length] !== '|') return undefined;
+    const second = raw.indexOf('|', versions.length + 1);
+    const freshUntilMs = Number(raw.slice(versions.length + 1, second));
     return { text: raw.slice(second + 1), freshMs: freshUntilMs - performance.now() - this.aheadMs };
   }
 
@@ -165,7 +164,7 @@ export class RedisTier implements SharedTier {
     const { connection } = this.redis;
     const info = await this.redis.request((client) => client.info('server'));
     const runId = /^run_id:(\w+)/m.exec(info)?.[1] ?? 'unknown';
-    await this.redis.evaluate(GREET, [RUN, GUARD, EVERYTHING], [runId]);
+    await this.redis.evaluate(GREET, [NAMES.run, NAMES.guard, NAMES.everything], [runId]);
     await this.readClock();
     this.greeted = connection;
   }

@@ -5,7 +5,7 @@ import type { Invalidation } from './invalidation.js';
 export interface Lease {
   readonly token: string;
   /** The state of invalidations when it was given. */
-  readonly began: readonly string[];
+  readonly began: string;
 }
 
 export interface Lookup {
