@@ -4,6 +4,7 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { CacheService } from '../cache/cache.service.js';
 import { keys } from '../cache/cache-key.js';
 import { CacheProfile } from '../cache/cache-profile.js';
+import { Cacheable } from '../cache/cacheable.js';
 import { CurrentScope } from '../edge/current-scope.js';
 import { Requires } from '../edge/scope.guard.js';
 import type { Scope } from '../edge/scope.js';
@@ -46,7 +47,7 @@ export class DashboardsController {
   constructor(
     @Inject(DataSource) private readonly source: DataSource,
     @Inject(Changes) private readonly changes: Changes,
-    @Inject(CacheService) private readonly cache: CacheService,
+    @Inject(CacheService) readonly cache: CacheService,
     @Inject(PANEL_QUESTIONS) private readonly questions: PanelQuestions,
   ) {}
 
@@ -72,8 +73,13 @@ export class DashboardsController {
   @Get(':id')
   async read(@CurrentScope() scope: Scope, @Param('id') id: string): Promise<Dashboard> {
     assertId('dashboard', id);
-    const key = keys.dashboard(scope, id.toLowerCase());
-    return (await this.cache.wrap(key, CacheProfile.LONG, () => readRow(scope, this.source, id))).value;
+    return this.kept(scope, id.toLowerCase());
+  }
+
+  /** Under the key that a change drops. */
+  @Cacheable({ keyPrefix: 'dashboard', ttlProfile: CacheProfile.LONG })
+  private kept(scope: Scope, id: string): Promise<Dashboard> {
+    return readRow(scope, this.source, id);
   }
 
   @ApiRoute({
