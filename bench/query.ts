@@ -14,7 +14,8 @@ import { type Asked, type Measured, report, row } from './query-report.js';
 /*
  * Questions over the HTTP API on a month of data: `npm run bench:query [-- --scale 0.1 --data <dir> --growth]`. Scale 1 is 100 million
  * metric points, 50 million log records and 20 million spans; --data keeps the folder, and uses it again; --growth asks at a tenth and a
- * third of the scale, too. --no-ingest leaves the mix under load out, --only <text> asks the questions whose names hold it.
+ * third of the scale, too. --no-ingest leaves the mix under load out, --only <text> asks the questions whose names hold it, and --no-ask
+ * makes the data alone.
  */
 const { values: options } = parseArgs({
   allowNegative: true,
@@ -24,6 +25,7 @@ const { values: options } = parseArgs({
     runs: { type: 'string', default: '30' },
     growth: { type: 'boolean', default: false },
     ingest: { type: 'boolean', default: true },
+    ask: { type: 'boolean', default: true },
     'mix-seconds': { type: 'string', default: '45' },
     only: { type: 'string', default: '' },
     out: { type: 'string', default: join(PACKAGE_ROOT, 'bench', 'results', 'query.md') },
@@ -171,6 +173,7 @@ async function askAt(scale: number, isLast: boolean): Promise<void> {
   const dataDir = kept ?? join(temporary, `scale-${scale}`);
   progress(`scale ${scale}: data in ${dataDir}`);
   const data = await queryData(dataDir, scale, progress);
+  if (!options.ask) return;
   const program = await startQueryProgram(dataDir);
   const { caches } = program;
   const at: Asked = { data, measured: [], after: await disk(program), caches };
@@ -197,5 +200,5 @@ const load = loadavg()[0];
 const asked: Asked[] = [];
 const scales = options.growth ? [0.1 * SCALE, 0.3 * SCALE, SCALE] : [SCALE];
 for (const scale of scales) await askAt(scale, scale === SCALE);
-console.log(write(false));
+if (options.ask) console.log(write(false));
 process.exit(0);
