@@ -12,9 +12,10 @@ import { type Question, questionsAbout } from './query-questions.js';
 import { type Asked, type Measured, report, row } from './query-report.js';
 
 /*
- * Questions over the HTTP API on a month of data: `npm run bench:query [-- --scale 0.1 --data <dir> --growth]`. Scale 1 is 100 million
- * metric points, 50 million log records and 20 million spans; --data keeps the folder, and uses it again; --growth asks at a tenth and a
- * third of the scale, too. --no-ingest leaves the mix under load out, --only <text> asks the questions whose names hold it.
+ * Questions over the HTTP API on a month of data: `npm run bench:query [-- --scale 0.1 --data <dir> --growth 0.1,0.3]`. Scale 1 is 100 million
+ * metric points, 50 million log records and 20 million spans; --data keeps the folder, and uses it again; --growth asks at these
+ * parts of the scale, too. --no-ingest leaves the mix under load out, --only <text> asks the questions whose names hold it, and --no-ask
+ * makes the data alone.
  */
 const { values: options } = parseArgs({
   allowNegative: true,
@@ -22,8 +23,9 @@ const { values: options } = parseArgs({
     scale: { type: 'string', default: '1' },
     data: { type: 'string' },
     runs: { type: 'string', default: '30' },
-    growth: { type: 'boolean', default: false },
+    growth: { type: 'string', default: '' },
     ingest: { type: 'boolean', default: true },
+    ask: { type: 'boolean', default: true },
     'mix-seconds': { type: 'string', default: '45' },
     only: { type: 'string', default: '' },
     out: { type: 'string', default: join(PACKAGE_ROOT, 'bench', 'results', 'query.md') },
@@ -171,6 +173,7 @@ async function askAt(scale: number, isLast: boolean): Promise<void> {
   const dataDir = kept ?? join(temporary, `scale-${scale}`);
   progress(`scale ${scale}: data in ${dataDir}`);
   const data = await queryData(dataDir, scale, progress);
+  if (!options.ask) return;
   const program = await startQueryProgram(dataDir);
   const { caches } = program;
   const at: Asked = { data, measured: [], after: await disk(program), caches };
@@ -195,7 +198,8 @@ function write(isCutOff: boolean): string {
 
 const load = loadavg()[0];
 const asked: Asked[] = [];
-const scales = options.growth ? [0.1 * SCALE, 0.3 * SCALE, SCALE] : [SCALE];
+const parts = options.growth.split(',').filter(Boolean);
+const scales = [...parts.map((part) => Number(part) * SCALE), SCALE];
 for (const scale of scales) await askAt(scale, scale === SCALE);
-console.log(write(false));
+if (options.ask) console.log(write(false));
 process.exit(0);

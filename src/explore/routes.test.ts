@@ -3,6 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import type { z } from 'zod';
 import { ExploreApp } from '../../test/support/explore-app.js';
 import { at, attributes, id, str, TENANT_A, TelemetryStore } from '../../test/support/telemetry-store.js';
+import { nanosToIso } from '../store/values.js';
+import { stepBegin } from '../store/windows.js';
 import * as answers from './answers.schema.js';
 import { operation, redSeries, serviceMap } from './services.schema.js';
 
@@ -233,5 +235,22 @@ describe('The query API', () => {
       assert.deepEqual([status, body.code, body.details?.[0]?.field], [400, 'INVALID_ARGUMENT', field], path);
       assert.ok(body.details[0].allowed, path);
     }
+  });
+
+  it('answers for services from full five minutes on when the begin is relative, and from the nanosecond when it is not', async () => {
+    const begin = () => stepBegin(BigInt(Date.now()) * 1_000_000n - 60n * MINUTE_NS);
+    let [stepNs, seen] = [0n, ''];
+    // Again, should five minutes be over amid it.
+    while (begin() !== stepNs) {
+      stepNs = begin();
+      const record = { timestamp: at(stepNs), service_name: str(`of ${stepNs}`), body: str('x') };
+      await store.insert('telemetry_logs', TENANT_A, [record]);
+      seen = JSON.stringify((await get('/services?from=now-1h')).body.data);
+    }
+    assert.match(seen, new RegExp(`"of ${stepNs}"`));
+    const after = nanosToIso(String(stepNs + 1n));
+    const { body } = await get(`/services?from=${after}`);
+    assert.doesNotMatch(JSON.stringify(body.data), new RegExp(`"of ${stepNs}"`));
+    assert.match(JSON.stringify(body.data), /"shop"/);
   });
 });

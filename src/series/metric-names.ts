@@ -1,7 +1,7 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
-import { metricsSeen } from '../store/metric-list.js';
+import { metricsListed, metricsSeen } from '../store/metric-list.js';
 import { type Page, type PageRequest, type Place, pageAt, placeOf } from '../store/page.js';
 import { Asking, Where } from '../store/statement.js';
 import { nanosToIso } from '../store/values.js';
@@ -24,8 +24,8 @@ export interface MetricName {
 interface NameRow extends Omit<MetricName, 'last_seen'> {
   seen_at: string;
   names: string;
-  /** Of all names, how many times the list alone does not know. */
-  cuts: string;
+  /** 1: of some name, on this page or another, the list alone does not know. */
+  has_cuts: number;
 }
 
 const KEY = 'metric_name, service_name, toString(metric_type), unit';
@@ -47,13 +47,13 @@ export async function listMetricNames(
     return asking.rows<NameRow>(statement, where, undefined, withPoints ? undefined : { max_threads: 1 });
   };
   let read = await ask(false);
-  if (read.some(({ cuts }) => cuts !== '0')) read = await ask(true);
+  if (read.some(({ has_cuts }) => has_cuts)) read = await ask(true);
   const rows = read.slice(0, place.limit);
   const end = rows[rows.length - 1];
   const key = end && [end.metric_name, end.service_name, end.metric_type, end.unit];
   const last = read.length > place.limit ? { key, copies: 0 } : undefined;
   const total = place.cursor?.total ?? Number(read[0]?.names ?? 0);
-  const data = rows.map(({ seen_at, names: _, cuts: __, ...name }) => ({
+  const data = rows.map(({ seen_at, names: _, has_cuts: __, ...name }) => ({
     ...name,
     last_seen: nanosToIso(seen_at),
   }));
@@ -71,10 +71,14 @@ function namesStatement(
   if (question.prefix !== '') where.and(`startsWith(metric_name, ${where.bind('String', question.prefix)})`);
   const after = place.cursor ? place.cursor.key.map((part) => where.bind('String', part)).join(', ') : '';
   const columns = 'service_name, metric_name, metric_type, unit';
-  const seen = metricsSeen(where, String(where), place.range, columns, withPoints);
-  return `SELECT ${columns}, toString(reinterpretAsUInt64(max(seen))) AS seen_at, toString(count() OVER ()) AS names,
-  toString(sum(countIf(is_cut)) OVER ()) AS cuts
-FROM (${seen})${after === '' ? '' : ` WHERE (${KEY}) > (${after})`}
+  const rest = after === '' ? '' : ` AND (${KEY}) > (${after})`;
+  // Points lie within the range.
+  const { from, isCut } = withPoints
+    ? { from: `${metricsSeen(where, String(where), place.range, columns)} WHERE true`, isCut: '0' }
+    : metricsListed(where, String(where), place.range);
+  return `SELECT ${columns}, reinterpretAsUInt64(max(last_seen)) AS seen_at, count() OVER () AS names,
+  max(max(${isCut})) OVER () AS has_cuts
+FROM ${from}${rest}
 GROUP BY metric_name, service_name, metric_type, unit ORDER BY ${KEY}
 LIMIT ${where.bind('UInt32', place.limit + 1)} OFFSET ${where.bind('UInt32', place.offset)}`;
 }

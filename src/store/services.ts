@@ -1,11 +1,11 @@
 import type { ClickHouse } from '../connections/clickhouse.js';
 import type { Scope } from '../edge/scope.js';
 import type { TimeRange } from '../http/time.js';
-import { metricsSeen } from './metric-list.js';
+import { metricsListed, metricsSeen } from './metric-list.js';
 import { type Page, type PageRequest, pageAt, placeOf } from './page.js';
-import { Asking, TELEMETRY_TABLES, Where } from './statement.js';
+import { Asking, STEP_NS, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
-import { STEP_NS, stepBegin } from './windows.js';
+import { stepBegin } from './windows.js';
 
 /** What one service sent in the time range. */
 export interface Service {
@@ -34,22 +34,23 @@ interface ServiceRow {
 }
 
 interface ListedRow extends ServiceRow {
-  /** 1: of the five minutes that the range begins in; 2: of those that it ends in; 0: of those between. */
+  /** 1: of the five minutes that the range begins in; 2: of those that it ends in, if others; 0: of those between. */
   place: number;
-  /** Sums that lie within the range whole, and those of which it is not known how much does. */
-  whole: number;
-  cut: number;
+  /** 1: sums that lie within the range whole; 0: it is not known how much of them does. */
+  is_whole: number;
 }
 
 interface NameRow {
   service_name: string;
-  names: number;
-  /** Metrics of which it is not known whether they were seen within the range. */
-  cut: number;
+  /** Digits. */
+  names: string;
 }
 
-/** These statements read so little that a second thread costs more than it helps. Counts that may be large are text already. */
-const SMALL = { max_threads: 1, output_format_json_quote_64bit_integers: 0 } as const;
+const AT_BEGIN = 1;
+const AT_END = 2;
+
+/** These statements read so little that a second thread costs more than it helps. */
+const SMALL = { max_threads: 1 } as const;
 
 /**
  * Services in the order of their names. The total is exact: all of them are grouped for any page.
@@ -85,28 +86,27 @@ export async function listServices(
 async function countServices(scope: Scope, asking: Asking, range: TimeRange): Promise<ServiceRow[]> {
   const where = new Where(scope);
   const [from, to] = [where.bindTime(range.fromNs), where.bindTime(range.toNs)];
-  const first = where.bindStep('toStartOfFiveMinutes', range.fromNs);
-  const last = where.bindStep('toStartOfFiveMinutes', range.toNs);
+  const first = where.bindStep(STEP_NS, range.fromNs);
+  const last = where.bindStep(STEP_NS, range.toNs);
   where.and(`step >= ${first}`).and(`step <= ${last}`);
   // What lies wholly outside counts neither as whole nor as cut.
   where.and(`last_seen >= ${from}`).and(`first_seen < ${to}`);
-  const sum = (column: string) => `toString(sumIf(${column}, is_whole))`;
   const listed = await asking.rows<ListedRow>(
-    `SELECT service_name, multiIf(step = ${first}, 1, step = ${last}, 2, 0) AS place, countIf(is_whole) AS whole, countIf(NOT is_whole) AS cut,
-  toString(reinterpretAsUInt64(maxIf(last_seen, is_whole))) AS seen, ${sum('metric_count')} AS metrics, ${sum('span_count')} AS spans,
-  ${sum('log_count')} AS logs, ${sum('error_count')} AS errors
-FROM (SELECT *, first_seen >= ${from} AND last_seen < ${to} AS is_whole FROM mv_service_list WHERE ${where}) GROUP BY service_name, place`,
+    `SELECT service_name, if(step = ${first}, ${AT_BEGIN}, ${AT_END} * (step = ${last})) AS place, first_seen >= ${from} AND last_seen < ${to} AS is_whole,
+  reinterpretAsUInt64(max(last_seen)) AS seen, sum(metric_count) AS metrics, sum(span_count) AS spans, sum(log_count) AS logs,
+  sum(error_count) AS errors
+FROM mv_service_list WHERE ${where} GROUP BY service_name, place, is_whole`,
     where,
     undefined,
     SMALL,
   );
-  const isCut = (place: number) => listed.some((row) => row.place === place && row.cut > 0);
+  const cut = listed.reduce((places, row) => (row.is_whole ? places : places | row.place), 0);
   const stretches: TimeRange[] = [];
   const firstEnds = stepBegin(range.fromNs) + STEP_NS;
-  if (isCut(1))
+  if (cut & AT_BEGIN)
     stretches.push({ fromNs: range.fromNs, toNs: firstEnds < range.toNs ? firstEnds : range.toNs });
-  if (isCut(2)) stretches.push({ fromNs: stepBegin(range.toNs), toNs: range.toNs });
-  const whole = listed.filter((row) => row.whole > 0 && !isCut(row.place));
+  if (cut & AT_END) stretches.push({ fromNs: stepBegin(range.toNs), toNs: range.toNs });
+  const whole = listed.filter(({ place }) => (place & cut) === 0);
   return stretches.length === 0 ? whole : [...whole, ...(await countStretches(scope, asking, stretches))];
 }
 
@@ -118,7 +118,7 @@ async function countStretches(scope: Scope, asking: Asking, stretches: TimeRange
       .map(({ fromNs, toNs }) => {
         const time = `timestamp >= ${where.bindTime(fromNs)} AND timestamp < ${where.bindTime(toNs)}`;
         if (!isKeyedBySteps) return `(${time})`;
-        return `(toStartOfFiveMinutes(timestamp) = ${where.bindStep('toStartOfFiveMinutes', fromNs)} AND ${time})`;
+        return `(toStartOfFiveMinutes(timestamp) = ${where.bindStep(STEP_NS, fromNs)} AND ${time})`;
       })
       .join(' OR ');
   const branch = (table: string, metrics: string, spans: string, logs: string, errors: string) =>
@@ -135,26 +135,28 @@ FROM ${table} WHERE ${where} AND (${within(table !== TELEMETRY_TABLES.metrics)})
 
 /** How many metrics each service has, as `listMetricNames` lists them. */
 async function countNames(scope: Scope, asking: Asking, range: TimeRange): Promise<NameRow[]> {
-  const counted = (isCut: boolean) => {
-    const where = new Where(scope);
-    const seen = metricsSeen(where, String(where), range, 'service_name, metric_name', isCut);
-    return asking.rows<NameRow>(
-      `SELECT service_name, uniqExactIf(metric_name, NOT is_cut) AS names, countIf(is_cut) AS cut FROM (${seen}) GROUP BY service_name`,
-      where,
-      undefined,
-      isCut ? { output_format_json_quote_64bit_integers: 0 } : SMALL,
-    );
-  };
-  const listed = await counted(false);
-  return listed.some(({ cut }) => cut > 0) ? counted(true) : listed;
+  const where = new Where(scope);
+  const { from, isCut } = metricsListed(where, String(where), range);
+  const listed = await asking.rows<NameRow & { is_cut: number }>(
+    `SELECT service_name, ${isCut} AS is_cut, ${NAMES} FROM ${from} GROUP BY service_name, is_cut`,
+    where,
+    undefined,
+    SMALL,
+  );
+  if (listed.every(({ is_cut }) => !is_cut)) return listed;
+  const all = new Where(scope);
+  const seen = metricsSeen(all, String(all), range, 'service_name, metric_name');
+  return asking.rows<NameRow>(`SELECT service_name, ${NAMES} FROM ${seen} GROUP BY service_name`, all);
 }
+
+const NAMES = 'uniqExact(metric_name) AS names';
 
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 /** Rows of the same service are added up. */
 function servicesOf(rows: readonly ServiceRow[], names: readonly NameRow[]): Service[] {
   const services = new Map<string, { seen: bigint; figures: Service }>();
-  const namesOf = new Map(names.map((row) => [row.service_name, row.names]));
+  const namesOf = new Map(names.map((row) => [row.service_name, Number(row.names)]));
   for (const row of rows) {
     const { service_name } = row;
     const seen = BigInt(row.seen);

@@ -73,8 +73,14 @@ describe('The WHERE of a question', () => {
     assert.equal(
       String(where),
       'organization_id = {p0:String} AND workspace_id = {p1:String} AND tenant_id = {p2:String}' +
-        ' AND timestamp >= fromUnixTimestamp64Nano({p3:Int64}) AND timestamp < fromUnixTimestamp64Nano({p4:Int64})',
+        ' AND timestamp >= {p3:String} AND timestamp < {p4:String}',
     );
-    assert.deepEqual(where.params, { p0: `o' OR 1`, p1: 'w', p2: '{p0:String}', p3: '5', p4: '7' });
+    assert.deepEqual(where.params, {
+      p0: `o' OR 1`,
+      p1: 'w',
+      p2: '{p0:String}',
+      p3: '1970-01-01 00:00:00.000000005',
+      p4: '1970-01-01 00:00:00.000000007',
+    });
   });
 });

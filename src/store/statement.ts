@@ -6,6 +6,7 @@ import { AppError } from '../errors.js';
 import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
 import { currentExplanation, type ExplainedStatement } from './explaining.js';
+import { nanosToIso } from './values.js';
 
 export const TELEMETRY_TABLES = {
   traces: 'telemetry_traces',
@@ -15,6 +16,17 @@ export const TELEMETRY_TABLES = {
 
 /** The steps are 32-bit seconds and wrap around in 2106. Rows lie at most an hour ahead of the clock. */
 const LAST_STEP_NS = 4_294_000_000_000_000_000n;
+/** The last time that the engine knows, in April 2262. */
+const LAST_NS = 2n ** 63n - 1n;
+
+/** The five minutes that tables and lists are kept by. */
+export const STEP_NS = 300_000_000_000n;
+export const HOUR_NS = 3_600_000_000_000n;
+
+/** A point in time as the engine writes it, UTC: `2026-01-02 03:04:05.000000006`. */
+const engineTime = (unixNano: bigint) => nanosToIso(String(unixNano)).slice(0, -1).replace('T', ' ');
+/** Of which the nanoseconds are so much. */
+const NANOS_TEXT = '.000000006'.length;
 
 /**
  * The WHERE of one question: the tenant first, then the time, then what is asked. Values only ever become
@@ -39,9 +51,12 @@ export class Where {
     return `{${name}:${type}}`;
   }
 
-  /** The placeholder of a point in time, comparable with `timestamp`. */
+  /**
+   * The placeholder of a point in time, to be compared with `timestamp` and the like: a text, which the engine makes a time of once. A
+   * function of a number would be looked up, checked and folded at each place, and understanding a statement is most of what a small one costs.
+   */
   bindTime(unixNano: bigint): string {
-    return `fromUnixTimestamp64Nano(${this.bind('Int64', String(unixNano))})`;
+    return this.bind('String', engineTime(unixNano < LAST_NS ? unixNano : LAST_NS));
   }
 
   and(condition: string): this {
@@ -61,10 +76,8 @@ export class Where {
    * only when the condition names the same expression.
    */
   withinSteps(range: TimeRange): this {
-    return this.and(
-      `toStartOfFiveMinutes(timestamp) >= ${this.bindStep('toStartOfFiveMinutes', range.fromNs)}`,
-    )
-      .and(`toStartOfFiveMinutes(timestamp) <= ${this.bindStep('toStartOfFiveMinutes', range.toNs)}`)
+    return this.and(`toStartOfFiveMinutes(timestamp) >= ${this.bindStep(STEP_NS, range.fromNs)}`)
+      .and(`toStartOfFiveMinutes(timestamp) <= ${this.bindStep(STEP_NS, range.toNs)}`)
       .within(range);
   }
 
@@ -74,9 +87,10 @@ export class Where {
     return other.withinSteps(range);
   }
 
-  /** The step, five minutes or an hour, that a point in time lies in. */
-  bindStep(stepOf: 'toStartOfFiveMinutes' | 'toStartOfHour', unixNano: bigint): string {
-    return `${stepOf}(${this.bindTime(unixNano < LAST_STEP_NS ? unixNano : LAST_STEP_NS)})`;
+  /** When the step began, of five minutes or an hour, that a point in time lies in; as `bindTime`. */
+  bindStep(lengthNs: bigint, unixNano: bigint): string {
+    const bounded = unixNano < LAST_STEP_NS ? unixNano : LAST_STEP_NS;
+    return this.bind('String', engineTime(bounded - (bounded % lengthNs)).slice(0, -NANOS_TEXT));
   }
 
   /** The tenant as one number, as `trace_steps` has it. */

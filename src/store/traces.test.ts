@@ -154,6 +154,32 @@ describe('Trace search', () => {
     assert.deepEqual(await found({ attributes: [{ key: 'resource.host.name', values: ['h1'] }] }), [3, 2, 1]);
   });
 
+  it('sums up traces that lie weeks apart, with the spans around each', async () => {
+    const DAY_MS = 86_400_000;
+    const far = [60, 61, 62].flatMap((trace, nth) => {
+      const startMs = (100 + 15 * nth) * DAY_MS;
+      const one = { trace, ms: 10, name: 'far apart' };
+      const parent = span({ ...one, span: trace * 10, startMs });
+      // In another five minutes, another service.
+      const child = {
+        span: trace * 10 + 1,
+        parent: trace * 10,
+        startMs: startMs + 1_800_000,
+        service: 'late',
+      };
+      return [parent, span({ ...one, ...child, name: 'child' })];
+    });
+    await store.insert('telemetry_traces', TENANT_A, far);
+    await store.insert('telemetry_traces', TENANT_B, far);
+    const range = { fromNs: T0, toNs: T0 + 200n * 24n * HOUR };
+    const question = { ...ANY, operations: ['far apart'] };
+    const { data } = await searchTraces(TENANT_A, store.clickhouse, question, range, { page: 1, limit: 10 });
+    assert.deepEqual(
+      data.map(({ trace_id, span_count, services }) => [trace_id, span_count, services]),
+      [62, 61, 60].map((trace) => [traceId(trace), 2, ['late', 'web']]),
+    );
+  });
+
   it('takes every value as data, whatever SQL it holds', async () => {
     for (const hostile of [`' OR 1=1 --`, `\\' OR 1=1 --`, '{p0:String}', '`', '\0']) {
       assert.deepEqual(await found({ services: [hostile] }), []);

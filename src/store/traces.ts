@@ -228,6 +228,8 @@ export interface SeenTrace {
 }
 
 const AROUND_NS = 3_600_000_000_000n;
+/** Beyond this the look-up saves more than it costs: at 20 M spans it made a page of 30 days 1.5 times as fast, and those of a day dearer. */
+const FAR_APART_NS = 120n * AROUND_NS;
 
 interface SummaryRow {
   trace_hex: string;
@@ -255,7 +257,13 @@ export async function summariseTraces(
     traces.map(({ id }) => id),
   );
   // As a subquery it becomes a set: 23 ms over 2 M spans; as a mapped array it is searched row by row: 700 ms.
-  where.and(`trace_id IN (SELECT toFixedString(unhex(arrayJoin(${ids})), 16))`);
+  const set = `SELECT toFixedString(unhex(arrayJoin(${ids})), 16)`;
+  where.and(`trace_id IN (${set})`);
+  // A bloom filter that lets 1 % through lets half of everything through for 60 ids. Over more than a few days their steps are looked up.
+  if (times[times.length - 1] - times[0] > FAR_APART_NS) {
+    const steps = `SELECT step FROM trace_steps WHERE tenant_key = ${where.tenantKey()} AND trace_id IN (${set})`;
+    where.and(`toStartOfFiveMinutes(timestamp) GLOBAL IN (${steps})`);
+  }
   const rows = await asking.rows<SummaryRow>(statement(where), where);
   const byId = new Map(rows.map((row) => [row.trace_hex, row]));
   return traces.flatMap(({ id }) => byId.get(id) ?? []).map(summaryOf);

@@ -1,7 +1,7 @@
 import type { Scope } from '../edge/scope.js';
 import { AppError } from '../errors.js';
 import type { TimeRange } from '../http/time.js';
-import { type Asking, Where } from './statement.js';
+import { type Asking, STEP_NS, Where } from './statement.js';
 import { nanosToIso } from './values.js';
 
 /** A piece of a time range that is searched by one statement. */
@@ -82,9 +82,6 @@ export async function readInWindows<Row>(
   }
   return { rows };
 }
-
-/** The five minutes that tables and lists are kept by. */
-export const STEP_NS = 300_000_000_000n;
 
 /** When the step began that this time is in. */
 export const stepBegin = (unixNano: bigint): bigint => unixNano - (unixNano % STEP_NS);
