@@ -60,6 +60,8 @@ function serverSettings(directory: string, budget: EngineBudget): Record<string,
     max_prefixes_deserialization_thread_pool_size: 4,
     max_prefixes_deserialization_thread_pool_free_size: 0,
     background_schedule_pool_initial_size: 2,
+    // Merges wait for nobody, and inserts and questions are waited for (docs/decisions/storage.md).
+    os_threads_nice_value_merge_mutate: 10,
     tmp_path: `${join(directory, 'tmp')}/`,
     user_files_path: `${join(directory, 'user_files')}/`,
     format_schema_path: `${join(directory, 'format_schemas')}/`,
