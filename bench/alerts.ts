@@ -10,7 +10,8 @@ import { DiskJobQueues } from '../src/disk-jobs/disk-jobs.js';
 import { ALERT_EVALUATION } from '../src/jobs/declared.js';
 import { PACKAGE_ROOT } from '../src/version.js';
 import { SILENT } from '../test/support/access-database.js';
-import { AlertsApp, MINUTE } from '../test/support/alerts-app.js';
+import { AlertsApp } from '../test/support/alerts-app.js';
+import { MINUTE } from '../test/support/condition.js';
 
 /**
  * How many rules can be evaluated in a minute, on the embedded engines in one process: as fast as it goes, and by the scheduler and the

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openPostgres } from '../src/connections/postgres.js';
 import type { AlertFailpoint, DeliveryFailpoint } from '../src/failpoints.js';
 import { GaugeSender } from './support/gauge-sender.js';
 import { bearer, succeed } from './support/neighbours.js';
 import { HttpReceiver } from './support/receivers.js';
 import { makeDataDir, Server, type StartFailed } from './support/server.js';
+import { found } from './support/until.js';
 
 const SETTINGS = { NOTIFY_ALLOW_NETWORKS: '127.0.0.1', SECRET_KEY: 'a key of this test that is long enough' };
 /** An interval, the sweeper's look and a start, on a machine that does much else. */
@@ -54,14 +54,6 @@ before(async () => {
 });
 after(() => receiver.close());
 
-async function wait<T>(what: string, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (const deadline = Date.now() + MAX_WAIT_MS; ; await sleep(50)) {
-    const found = await look();
-    if (found !== undefined) return found;
-    assert.ok(Date.now() < deadline, what);
-  }
-}
-
 async function makeRule(server: Server, step: string): Promise<string> {
   const post = (path: string, body: object) =>
     succeed<{ id: string }>(server, 'POST', path, bearer(server.key), body);
@@ -97,7 +89,7 @@ describe('An alert whose process is killed', { concurrency: TOGETHER }, () => {
       const doomed = await Server.start(dataDir, { ...SETTINGS, FAILPOINT: step });
       const rule = await makeRule(doomed, step);
       sender.send(doomed, 15);
-      await wait('it is killed', () => (doomed.program.isRunning ? undefined : true));
+      await found('it is killed', MAX_WAIT_MS, () => (doomed.program.isRunning ? undefined : true));
       sender.stop();
       assert.equal((await doomed.program.exited).signal, 'SIGKILL');
       if (isJobLost) await age(dataDir);
@@ -106,10 +98,10 @@ describe('An alert whose process is killed', { concurrency: TOGETHER }, () => {
         assert.fail(error.output),
       );
       sender.send(next, 15);
-      const tellings = await wait('it is told', async () => {
+      const tellings = await found('it is told', MAX_WAIT_MS, async () => {
         const incident = await incidentOf(next, rule);
-        const found = incident?.timeline.filter(({ kind }) => kind === 'told') ?? [];
-        return found.some(({ outcome }) => outcome === 'all_sent') ? found : undefined;
+        const events = incident?.timeline.filter(({ kind }) => kind === 'told') ?? [];
+        return events.some(({ outcome }) => outcome === 'all_sent') ? events : undefined;
       });
       sender.stop();
       assert.equal(tellings.length, 1);

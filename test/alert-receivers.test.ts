@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { GaugeSender } from './support/gauge-sender.js';
 import { bearer, succeed } from './support/neighbours.js';
 import { HttpReceiver, MailReceiver } from './support/receivers.js';
 import { makeDataDir, Server } from './support/server.js';
+import { found } from './support/until.js';
 
 /** Two intervals of a default rule and five tries, with their pauses. */
 const MAX_WAIT_MS = 200_000;
@@ -105,13 +105,7 @@ describe('A default rule in the program, with receivers of all kinds', { concurr
 
   const get = <T>(path: string) => succeed<T>(server, 'GET', path, bearer(server.key));
   const post = <T>(path: string, body: object) => succeed<T>(server, 'POST', path, bearer(server.key), body);
-  async function wait<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-    for (const deadline = Date.now() + MAX_WAIT_MS; ; await sleep(100)) {
-      const found = await look();
-      if (found !== undefined) return found;
-      assert.ok(Date.now() < deadline, what);
-    }
-  }
+  const wait = <T>(what: string, look: () => Promise<T | undefined>) => found(what, MAX_WAIT_MS, look);
   /** Sends the value from now on. @returns when whoever asks saw it, Unix milliseconds */
   async function see(value: number): Promise<number> {
     sender.send(server, value);
@@ -174,10 +168,10 @@ describe('A default rule in the program, with receivers of all kinds', { concurr
     };
     const least = { flaky: [3, 6], busy: [4], hanging: [13], broken: [3, 6, 12, 24] };
     for (const [name, seconds] of Object.entries(least)) {
-      const found = pauses(name);
-      assert.equal(found.length, seconds.length, name);
+      const taken = pauses(name);
+      assert.equal(taken.length, seconds.length, name);
       // A timer may be a hair early.
-      for (const [i, pause] of found.entries()) assert.ok(pause > seconds[i] - 0.1, `${name}: ${found}`);
+      for (const [i, pause] of taken.entries()) assert.ok(pause > seconds[i] - 0.1, `${name}: ${taken}`);
       assert.equal(new Set(asked.get(name)!.map(({ id }) => id)).size, 1, name);
     }
     assert.equal(asked.get('steady')!.length, 1);

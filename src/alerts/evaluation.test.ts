@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { AlertsApp, MINUTE } from '../../test/support/alerts-app.js';
+import { AlertsApp } from '../../test/support/alerts-app.js';
+import { MINUTE } from '../../test/support/condition.js';
 import { at, attributes, id, type SqlRow, str } from '../../test/support/telemetry-store.js';
 
 let alerts: AlertsApp;

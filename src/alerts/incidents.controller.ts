@@ -13,14 +13,13 @@ import { LOGGER } from '../log.js';
 import { outcomesOf } from '../notices/deliveries.js';
 import {
   ask,
-  assertId,
   byAge,
   Changes,
   CurrentDoing,
   type Doing,
   type List,
   listRows,
-  notFound,
+  readOne,
 } from '../tenants/rows.js';
 import {
   type Incident,
@@ -187,11 +186,8 @@ export class IncidentsController {
 }
 
 async function readIncident(scope: Scope, source: DataSource | EntityManager, id: string): Promise<Incident> {
-  assertId('incident', id);
   const sql = `SELECT ${COLUMNS} FROM alert_incidents WHERE tenant_id = $1 AND id = $2`;
-  const [row] = await ask<Incident>(source, sql, [scope.tenantId, id]);
-  if (!row) throw notFound('incident');
-  return row;
+  return readOne(source, 'incident', id, sql, [scope.tenantId]);
 }
 
 function findGroup({ groups }: LoadedRule, incidentId: string) {

@@ -9,6 +9,7 @@ import type { AttributeFilter } from '../http/request.schema.js';
 import type { TimeRange } from '../http/time.js';
 import { queryMetric } from '../series/metric-series.js';
 import { severityNumber } from '../store/logs.js';
+import { HOUR_NS } from '../store/statement.js';
 import { type AlertQuery, durationMs, type RuleDefinition } from './rule.schema.js';
 
 /** What was measured. A group's key is the values of `group_by`, as a JSON list. */
@@ -25,7 +26,6 @@ const ONE_STEP_MS = 1e15;
 /** Answers are kept for so long, for rules that ask the same at the same tick. */
 const KEPT_MS = 30_000;
 const MAX_KEPT = 1000;
-const HOUR_NS = 3_600_000_000_000n;
 
 /** Measures what rules ask for. Rules with the same question and the same window are answered by one query. */
 export class Measuring {

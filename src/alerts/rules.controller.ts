@@ -24,6 +24,7 @@ import {
   type List,
   listRows,
   notFound,
+  readOne,
 } from '../tenants/rows.js';
 import {
   backtestAnswer,
@@ -234,11 +235,8 @@ const shown = ({ definition, state, evaluated_at, ...row }: Row): Rule => ({
 });
 
 async function readRule(scope: Scope, source: DataSource | EntityManager, id: string): Promise<Rule> {
-  assertId('alert rule', id);
   const sql = `SELECT ${COLUMNS} FROM ${FROM} WHERE tenant_id = $1 AND alert_rules.id = $2`;
-  const [row] = await ask<Row>(source, sql, [scope.tenantId, id]);
-  if (!row) throw notFound('alert rule');
-  return shown(row);
+  return shown(await readOne<Row>(source, 'alert rule', id, sql, [scope.tenantId]));
 }
 
 /** @throws AppError INVALID_ARGUMENT when a channel is not the tenant's */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pino from 'pino';
 import { SILENT } from '../../test/support/access-database.js';
-import { AlertsApp, MINUTE } from '../../test/support/alerts-app.js';
+import { AlertsApp } from '../../test/support/alerts-app.js';
+import { MINUTE } from '../../test/support/condition.js';
 import type { EvaluationPayload } from './evaluator.js';
 import { AlertScheduler, DUE_PER_MINUTE } from './scheduler.js';
 

@@ -9,14 +9,13 @@ import { ApiRoute } from '../http/api-route.js';
 import { parseBody, parseQuery, type RawQuery } from '../http/request.schema.js';
 import {
   ask,
-  assertId,
   byAge,
   Changes,
   CurrentDoing,
   type Doing,
   type List,
   listRows,
-  notFound,
+  readOne,
 } from '../tenants/rows.js';
 import { type SilenceShown, silenceAnswer, silenceBody, silencesQuery } from './alerts.schema.js';
 
@@ -63,11 +62,8 @@ export class SilencesController {
   @Requires('read')
   @Get(':id')
   async read(@CurrentScope() scope: Scope, @Param('id') id: string): Promise<SilenceShown> {
-    assertId('silence', id);
     const sql = `SELECT ${COLUMNS} FROM alert_silences WHERE tenant_id = $1 AND id = $2`;
-    const [row] = await ask<SilenceShown>(this.source, sql, [scope.tenantId, id]);
-    if (!row) throw notFound('silence');
-    return row;
+    return readOne(this.source, 'silence', id, sql, [scope.tenantId]);
   }
 
   @ApiRoute({

@@ -21,7 +21,7 @@ import {
   differences,
   type List,
   listRows,
-  notFound,
+  readOne,
 } from '../tenants/rows.js';
 import {
   checkPanels,
@@ -177,11 +177,8 @@ async function readRow(
   id: string,
   isToBeChanged = false,
 ): Promise<Dashboard> {
-  assertId('dashboard', id);
   const sql = `SELECT ${COLUMNS} FROM dashboards WHERE tenant_id = $1 AND id = $2 ${isToBeChanged ? 'FOR UPDATE' : ''}`;
-  const [row] = await ask<Dashboard>(source, sql, [tenantId, id]);
-  if (!row) throw notFound('dashboard');
-  return row;
+  return readOne(source, 'dashboard', id, sql, [tenantId]);
 }
 
 const changedMeanwhile = (given: number, current: number) =>

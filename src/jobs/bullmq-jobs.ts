@@ -153,7 +153,7 @@ export class BullMqJobs implements JobQueues {
   }
 
   lag(queue: QueueName): Promise<JobQueueLag> {
-    return orUnavailable(readLag(this.redis, queue));
+    return orUnavailable(this.redis.request((client) => readLag(client, queue)));
   }
 
   async stats(queue: QueueName): Promise<JobQueueStats> {

@@ -77,15 +77,13 @@ export async function listJobs(
 }
 
 /** As `JobQueues.lag`. */
-export async function readLag(redis: Redis, queue: QueueName): Promise<JobQueueLag> {
-  return redis.request(async (client) => {
-    const now = Date.now();
-    const [paused, oldest] = await Promise.all([
-      client.hexists(bullKey(queue, 'meta'), 'paused'),
-      runScript(client, OLDEST, [bullKey(queue, '')], [now]),
-    ]);
-    return { lagMs: Math.max(0, now - Number(oldest)), isPaused: paused === 1 };
-  });
+export async function readLag(client: Client, queue: QueueName): Promise<JobQueueLag> {
+  const now = Date.now();
+  const [paused, oldest] = await Promise.all([
+    client.hexists(bullKey(queue, 'meta'), 'paused'),
+    runScript(client, OLDEST, [bullKey(queue, '')], [now]),
+  ]);
+  return { lagMs: Math.max(0, now - Number(oldest)), isPaused: paused === 1 };
 }
 
 /** Everything but what only the own process knows. */
@@ -100,7 +98,7 @@ export async function readStats(redis: Redis, queue: QueueName): Promise<Omit<Jo
       client.zcard(key('failed')),
       client.hget(key('metrics:completed'), 'count'),
       client.hgetall(ownKey(queue, 'counters')),
-      readLag(redis, queue),
+      readLag(client, queue),
     ]);
     return {
       queue,

@@ -1,7 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Scope } from '../edge/scope.js';
 import type { SecretBox } from '../secret-box.js';
-import { ask, assertId, notFound } from '../tenants/rows.js';
+import { ask, readOne } from '../tenants/rows.js';
 import { type KindName, maskSettings, type Settings, splitSettings } from './channel-settings.js';
 
 /** A channel as it is shown: secrets only as being there. */
@@ -56,11 +56,8 @@ export async function readChannel(
   id: string,
   forChange = false,
 ): Promise<ChannelRow> {
-  assertId('notification channel', id);
   const sql = `SELECT ${CHANNEL_COLUMNS} FROM notification_channels WHERE tenant_id = $1 AND id = $2 ${forChange ? 'FOR UPDATE' : ''}`;
-  const [row] = await ask<ChannelRow>(source, sql, [scope.tenantId, id]);
-  if (!row) throw notFound('notification channel');
-  return row;
+  return readOne(source, 'notification channel', id, sql, [scope.tenantId]);
 }
 
 interface NewChannel {

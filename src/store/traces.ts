@@ -12,7 +12,7 @@ import {
   pageAt,
   placeOf,
 } from './page.js';
-import { Asking, restrictByAttributes, TELEMETRY_TABLES, Where } from './statement.js';
+import { Asking, HOUR_NS, restrictByAttributes, TELEMETRY_TABLES, Where } from './statement.js';
 import { nanosToIso } from './values.js';
 import { readInWindows, windowsOf } from './windows.js';
 
@@ -227,9 +227,9 @@ export interface SeenTrace {
   seen: string;
 }
 
-const AROUND_NS = 3_600_000_000_000n;
+const AROUND_NS = HOUR_NS;
 /** Beyond this the look-up saves more than it costs: at 20 M spans it made a page of 30 days 1.5 times as fast, and those of a day dearer. */
-const FAR_APART_NS = 120n * AROUND_NS;
+const FAR_APART_NS = 120n * HOUR_NS;
 
 interface SummaryRow {
   trace_hex: string;

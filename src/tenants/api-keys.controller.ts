@@ -13,7 +13,6 @@ import { createApiKey, type StoredLimits } from './api-key.js';
 import { EXPIRY, keyBody, keyChange, keysQuery } from './api-keys.schema.js';
 import {
   ask,
-  assertId,
   byAge,
   Changes,
   CurrentDoing,
@@ -21,7 +20,7 @@ import {
   differences,
   type List,
   listRows,
-  notFound,
+  readOne,
 } from './rows.js';
 
 /** A key as it is shown: never its text, nor what is kept of it. */
@@ -136,10 +135,9 @@ async function assertTenant(
   id: string,
   forKey = false,
 ): Promise<void> {
-  assertId('tenant', id);
   const sql = `SELECT 1 FROM tenants JOIN workspaces ON workspaces.id = tenants.workspace_id
     WHERE ${REACHED} AND tenants.id = $3 ${forKey ? 'FOR KEY SHARE OF tenants' : ''}`;
-  if ((await ask(source, sql, [...reachOf(principal), id])).length === 0) throw notFound('tenant');
+  await readOne(source, 'tenant', id, sql, reachOf(principal));
 }
 
 async function readKey(
@@ -148,12 +146,9 @@ async function readKey(
   id: string,
   forChange = false,
 ): Promise<ApiKey> {
-  assertId('API key', id);
   const sql = `SELECT ${COLUMNS} FROM ${KEYS} WHERE ${REACHED} AND api_keys.id = $3
     ${forChange ? 'FOR UPDATE OF api_keys' : ''}`;
-  const [key] = await ask<ApiKey>(source, sql, [...reachOf(principal), id]);
-  if (!key) throw notFound('API key');
-  return key;
+  return readOne(source, 'API key', id, sql, reachOf(principal));
 }
 
 const targetOf = ({ id, name }: { id: string; name: string }) => ({ kind: 'api_key', id, name });

@@ -5,7 +5,6 @@ import { AppError } from '../errors.js';
 import type { Page, PageRequest } from '../store/page.js';
 import {
   ask,
-  assertId,
   assertLogin,
   byAge,
   type Changes,
@@ -14,7 +13,7 @@ import {
   type List,
   listRows,
   type Note,
-  notFound,
+  readOne,
 } from './rows.js';
 
 interface Named {
@@ -125,13 +124,10 @@ export async function readThing<T extends Thing>(
   thing: T,
   id: string,
 ): Promise<Things[T]> {
-  assertId(thing, id);
   const { from, where, parameters } = reachOf(principal, thing);
   const { table, columns } = LEVELS[thing];
   const sql = `SELECT ${columns} FROM ${from} WHERE ${where} AND ${table}.id = $3`;
-  const [row] = await ask<Things[T]>(source, sql, [...parameters, id]);
-  if (!row) throw notFound(thing);
-  return row;
+  return readOne(source, thing, id, sql, parameters);
 }
 
 /**
@@ -148,12 +144,10 @@ export async function readForChange<T extends Thing>(
   id: string,
   role: 'owner' | 'admin' = 'admin',
 ): Promise<{ row: Things[T]; organizationId: string }> {
-  assertId(thing, id);
   const { from, where, parameters } = reachOf(principal, thing);
   const { table } = LEVELS[thing];
   const lock = `SELECT organizations.id FROM ${from} WHERE ${where} AND ${table}.id = $3 FOR UPDATE OF organizations`;
-  const [organization] = await ask<{ id: string }>(manager, lock, [...parameters, id]);
-  if (!organization) throw notFound(thing);
+  const organization = await readOne<{ id: string }>(manager, thing, id, lock, parameters);
   const row = await readThing(principal, manager, thing, id);
   assertLogin(principal);
   const own = await readThing(principal, manager, 'organization', organization.id);

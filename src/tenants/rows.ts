@@ -248,3 +248,22 @@ export async function removeOldRows(
   );
   return removed.count;
 }
+
+/**
+ * A row that the caller may see, by its id.
+ *
+ * @param sql says whose rows these are by `parameters`, and takes the id after them
+ * @throws AppError NOT_FOUND when there is none, or it is another's; UNAVAILABLE when PostgreSQL is away
+ */
+export async function readOne<Row>(
+  source: DataSource | EntityManager,
+  thing: string,
+  id: string,
+  sql: string,
+  parameters: unknown[],
+): Promise<Row> {
+  assertId(thing, id);
+  const [row] = await ask<Row>(source, sql, [...parameters, id]);
+  if (!row) throw notFound(thing);
+  return row;
+}

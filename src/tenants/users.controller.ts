@@ -12,7 +12,6 @@ import { member } from './answers.schema.js';
 import { assertPassword, hashPassword } from './password.js';
 import {
   ask,
-  assertId,
   assertLogin,
   byAge,
   Changes,
@@ -21,7 +20,7 @@ import {
   differences,
   type List,
   listRows,
-  notFound,
+  readOne,
 } from './rows.js';
 import { memberBody, memberChange, membersQuery } from './users.schema.js';
 
@@ -119,15 +118,9 @@ async function readMember(
   id: string,
   forChange = false,
 ): Promise<Member> {
-  assertId('user', id);
-  const [member] = await ask<Member>(
-    source,
-    `SELECT ${COLUMNS} FROM ${MEMBERS} WHERE memberships.organization_id = $1 AND users.id = $2
-     ${forChange ? 'FOR UPDATE OF users' : ''}`,
-    [scope.organizationId, id],
-  );
-  if (!member) throw notFound('user');
-  return member;
+  const sql = `SELECT ${COLUMNS} FROM ${MEMBERS} WHERE memberships.organization_id = $1 AND users.id = $2
+     ${forChange ? 'FOR UPDATE OF users' : ''}`;
+  return readOne(source, 'user', id, sql, [scope.organizationId]);
 }
 
 /**

@@ -14,10 +14,9 @@ import type { Scope } from '../../src/edge/scope.js';
 import { JOB_QUEUES } from '../../src/jobs/job-queue.js';
 import type { Notice } from '../../src/notices/notice.js';
 import { SILENT } from './access-database.js';
+import { MINUTE } from './condition.js';
 import { at, attributes, type SqlRow, str, TelemetryStore } from './telemetry-store.js';
 import { type Answer, TenantsApp } from './tenants-app.js';
-
-export const MINUTE = 60_000;
 
 /** The routes of alerts and the evaluation, on the real engines; the clock is the test's. */
 export class AlertsApp {
